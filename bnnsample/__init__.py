@@ -1,0 +1,25 @@
+"""Posteriors of wide Bayesian neural networks, faster the wider the network.
+
+``run`` is the one call; ``models``, ``likelihoods``, ``kernels``, ``repriorisation`` and
+``coordinates`` are its parts, usable without it.
+"""
+
+from bnnsample import coordinates as coordinates
+from bnnsample import kernels as kernels
+from bnnsample import likelihoods as likelihoods
+from bnnsample import models as models
+from bnnsample import repriorisation as repriorisation
+from bnnsample._run import run as run
+from bnnsample.results import Result as Result
+from bnnsample.results import load as load
+
+__all__ = [
+    "Result",
+    "coordinates",
+    "kernels",
+    "likelihoods",
+    "load",
+    "models",
+    "repriorisation",
+    "run",
+]

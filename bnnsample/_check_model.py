@@ -1,0 +1,45 @@
+"""A model against its contract, by abstract evaluation: nothing is computed or compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnnsample.models import Model
+
+
+def check_model(model: Model, x: np.ndarray, width: Any) -> None:
+    """Raise unless ``init_hidden`` and ``hidden_features`` return what a run needs.
+
+    Raises:
+        TypeError: not a ``Model``, or hidden parameters that are not floating point arrays of
+            the dtype of x.
+        ValueError: features that are not ``[n, p0]`` in the dtype of x.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(
+            "model must be a bnnsample.models.Model, such as bnnsample.models.mlp(depth=2), "
+            f"got {type(model).__name__}"
+        )
+    key = jax.random.key(0)
+    inputs = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    hidden = jax.eval_shape(lambda k, a: model.init_hidden(k, a, width), key, inputs)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(hidden):
+        name = jax.tree_util.keystr(path) or "h"
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype != x.dtype:
+            raise TypeError(
+                f"the model's init returned {name} of dtype {leaf.dtype}; expected the dtype of "
+                f"x, {x.dtype}, drawn from N(0, 1)"
+            )
+        if leaf.size == 0:
+            raise ValueError(f"the model's init returned {name} of shape {leaf.shape}: empty")
+    phi = jax.eval_shape(model.hidden_features, hidden, inputs)
+    shape = getattr(phi, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] == 0:
+        raise ValueError(
+            f"the model's features must return shape [n, p] = [{x.shape[0]}, p] for x of shape "
+            f"{x.shape}, got {shape if shape is not None else type(phi).__name__}"
+        )
+    if phi.dtype != x.dtype:
+        raise TypeError(f"the model's features returned dtype {phi.dtype} for x of dtype {x.dtype}")

@@ -1,0 +1,87 @@
+"""The user's data, checked and turned into arrays of one floating point dtype."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def as_inputs(x: Any, name: str = "x") -> np.ndarray:
+    """Inputs ``[n, ...]`` as a finite floating point array; ``[n]`` becomes ``[n, 1]``."""
+    array = _as_float(x, name)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have shape [n, ...], got a single number")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.shape[0] == 0 or array.size == 0:
+        raise ValueError(f"{name} is empty, with shape {array.shape}; at least one data point")
+    _require_finite(array, name)
+    return array
+
+
+def as_targets(y: Any, num_points: int) -> tuple[np.ndarray, bool]:
+    """Targets as ``[n, d]``, and whether the user gave ``[n]``."""
+    array = _as_float(y, "y")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"y must have shape [n] or [n, d], got {array.shape}")
+    if array.shape[0] != num_points:
+        raise ValueError(
+            f"x and y must have the same number of data points, got {num_points} in x and "
+            f"{array.shape[0]} in y"
+        )
+    if array.size == 0:
+        raise ValueError(f"y is empty, with shape {array.shape}")
+    _require_finite(array, "y")
+    return (array[:, None], True) if array.ndim == 1 else (array, False)
+
+
+def as_pair(data: Any) -> tuple[Any, Any]:
+    """``data`` as the pair ``(x, y)``."""
+    if not isinstance(data, Sequence) or isinstance(data, str) or len(data) != 2:
+        raise TypeError(f"data must be a pair (x, y), got {type(data).__name__}")
+    return data[0], data[1]
+
+
+def common_dtype(x: np.ndarray) -> np.dtype:
+    """The dtype of a run: that of x, float32 where JAX's 64-bit mode is off."""
+    if x.dtype == np.float64 and not jax.config.jax_enable_x64:
+        warnings.warn(
+            "x is float64, but JAX's 64-bit mode is off: the run is in float32. For float64 call "
+            'jax.config.update("jax_enable_x64", True) first; to silence this, pass float32',
+            stacklevel=3,
+        )
+        return np.dtype(np.float32)
+    return x.dtype
+
+
+def _as_float(values: Any, name: str) -> np.ndarray:
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    try:
+        array = np.asarray(values)
+    except Exception as error:
+        raise TypeError(f"{name} is not an array: {error}") from None
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be numeric, got an array of objects") from None
+    kind = array.dtype.kind
+    if kind in "iub":
+        # Integers and booleans carry no precision of their own: JAX's default float.
+        return array.astype(np.float64 if jax.config.jax_enable_x64 else np.float32)
+    if kind != "f" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be real and numeric, got dtype {array.dtype}")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def _require_finite(array: np.ndarray, name: str) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name} has {len(bad)} values that are not finite; the first is "
+            f"{array[where]} at index {where}"
+        )

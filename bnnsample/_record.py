@@ -1,0 +1,85 @@
+"""What a run leaves behind: plain arrays and settings, the hand-over from chains to results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bnnsample._standardize import Standardizer
+from bnnsample.coordinates import Posterior
+
+Pytree = Any
+
+
+@dataclass(frozen=True)
+class KeptParameters:
+    """Whole parameter draws, evenly thinned.
+
+    Attributes:
+        draws: indices of the kept draws ``[k]``, counted among the run's draws.
+        parameters: ``{"hidden": h, "readout": W}`` with leading axes ``[chain, k]``.
+        unknowns: values of the sampled hyperparameters by name, ``[chain, k]``.
+    """
+
+    draws: np.ndarray
+    parameters: Pytree
+    unknowns: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything the results are made from. All arrays are NumPy arrays on the host.
+
+    Attributes:
+        posterior: the model, likelihood, coordinates and the data as the sampler saw them
+            (after standardisation): ``posterior.x [n, ...]``, ``posterior.y [n, d]``. ``None``
+            for a stored result whose model could not be rebuilt.
+        standardizer: undoes the standardisation of x and y; the identity when not asked for.
+        x: inputs as the user gave them ``[n, ...]``.
+        y: targets as the user gave them, as ``[n, d]``.
+        x_eval: evaluation inputs as the user gave them ``[m, ...]``.
+        y_was_vector: the user gave ``y`` as ``[n]``.
+        draws: by name, leading axes ``[chain, draw]``, in the units the sampler saw: ``f``,
+            ``f_mean`` ``[.., m, d]``, ``projection [.., k]``, ``hidden [.., k]`` (absent when the
+            network has no hidden parameters), ``log_likelihood [.., n]``, ``y [.., m, d]``
+            (absent where the noise at the evaluation points is not known), and every unknown
+            under its own name ``[..]``.
+        sample_stats: ``[chain, draw]``: ``acceptance_rate``, ``diverging``, ``lp``,
+            ``step_size``, ``n_steps``.
+        prior: prior draws ``[1, s, ...]`` by name: ``f``, ``y`` and the unknowns.
+        hidden_index: flat indices of the recorded hidden weights.
+        kept: whole parameter draws; None with ``keep="none"``.
+        moments: ``{"mean": parameters, "variance": parameters}`` over all chains and draws.
+        settings: plain values (JSON): width, coordinates, kernel, kernel_options, num_chains,
+            num_warmup, num_samples, thin, seed, dtype, platform, versions, ...
+        adapted: what the warm-up found: plain values by name.
+        num_gradients: gradient (or potential, for gradient-free kernels) evaluations of
+            sampling, over all chains; warm-up excluded.
+        sampling_seconds: wall time of sampling; warm-up and compilation excluded.
+        warmup_gradients: evaluations spent in the warm-up.
+        warmup_seconds: wall time of the warm-up.
+        compile_seconds: wall time of tracing and compiling.
+        interrupted: the run was stopped by the user before its last draw.
+    """
+
+    posterior: Posterior | None
+    standardizer: Standardizer
+    x: np.ndarray
+    y: np.ndarray
+    x_eval: np.ndarray
+    y_was_vector: bool
+    draws: Mapping[str, np.ndarray]
+    sample_stats: Mapping[str, np.ndarray]
+    prior: Mapping[str, np.ndarray]
+    hidden_index: np.ndarray
+    kept: KeptParameters | None
+    moments: Pytree | None
+    settings: Mapping[str, Any]
+    adapted: Mapping[str, Any]
+    num_gradients: int
+    sampling_seconds: float
+    warmup_gradients: int
+    warmup_seconds: float
+    compile_seconds: float
+    interrupted: bool = False

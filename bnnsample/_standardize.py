@@ -1,0 +1,55 @@
+"""Standardisation of inputs and targets, and its undoing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """``x -> (x - x_mean) / x_std`` per feature and ``y -> (y - y_mean) / y_std`` per output.
+
+    The four fields are arrays in the trailing shape of x ``[...]`` and y ``[d]``. A constant
+    feature or output is centred and left unscaled.
+    """
+
+    x_mean: np.ndarray
+    x_std: np.ndarray
+    y_mean: np.ndarray
+    y_std: np.ndarray
+
+    @classmethod
+    def identity(cls, x: np.ndarray, y: np.ndarray) -> "Standardizer":
+        """Leaves x ``[n, ...]`` and y ``[n, d]`` as they are."""
+        x0, y0 = np.zeros(x.shape[1:], x.dtype), np.zeros(y.shape[1:], y.dtype)
+        return cls(x0, x0 + 1, y0, y0 + 1)
+
+    @classmethod
+    def fit(cls, x: np.ndarray, y: np.ndarray) -> "Standardizer":
+        """Means and standard deviations of x ``[n, ...]`` and y ``[n, d]`` over the data."""
+        return cls(x.mean(0), _std(x), y.mean(0), _std(y))
+
+    def inputs(self, x: np.ndarray) -> np.ndarray:
+        """Standardised inputs."""
+        return ((x - self.x_mean) / self.x_std).astype(self.x_mean.dtype, copy=False)
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """Standardised targets ``[n, d]``."""
+        return ((y - self.y_mean) / self.y_std).astype(self.y_mean.dtype, copy=False)
+
+    def undo_values(self, y: np.ndarray) -> np.ndarray:
+        """Values ``[..., d]`` in the units of the sampler, back in the user's units."""
+        return (y * self.y_std + self.y_mean).astype(y.dtype, copy=False)
+
+    def undo_std(self, std: np.ndarray) -> np.ndarray:
+        """Standard deviations ``[..., d]`` (no shift), back in the user's units."""
+        return (std * self.y_std).astype(std.dtype, copy=False)
+
+    def undo_log_density(self, log_density: np.ndarray) -> np.ndarray:
+        """Log densities of one observation's targets, back in the user's units."""
+        return (log_density - np.log(self.y_std).sum()).astype(log_density.dtype, copy=False)
+
+
+def _std(a: np.ndarray) -> np.ndarray:
+    std = a.std(0)
+    return np.where(std > 0, std, np.ones_like(std))

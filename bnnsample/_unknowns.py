@@ -1,0 +1,120 @@
+"""Unknown positive or real quantities sampled with the network: a prior and a coordinate u ~ N(0, 1)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+from jax.lax import erf_inv
+from jax.scipy.special import log_ndtr, ndtr, ndtri
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """A scalar with a NumPyro prior, moved by the chain as ``u`` with reference N(0, 1).
+
+    Where the prior's quantile function ``F^{-1}`` is at hand, the value is ``F^{-1}(Phi(u))``,
+    which has the prior exactly when ``u ~ N(0, 1)``: no Jacobian is needed. Otherwise the value
+    is NumPyro's unconstraining transform of ``u``, and ``log_correction`` adds the prior's log
+    density and the Jacobian and takes the reference's ``-u^2 / 2`` back.
+    """
+
+    prior: dist.Distribution
+
+    @property
+    def has_quantile_map(self) -> bool:
+        return _quantile_map(self.prior) is not None
+
+    def value(self, u: Array) -> Array:
+        """The quantity for a chain coordinate ``u``."""
+        quantile = _quantile_map(self.prior)
+        if quantile is not None:
+            return quantile(u).astype(u.dtype)
+        return jnp.asarray(self._transform(u), u.dtype)
+
+    def prior_draw(self, key: Array, u: Array) -> Array:
+        """A draw from the prior: the value of ``u ~ N(0, 1)`` where the quantile map holds."""
+        if self.has_quantile_map:
+            return self.value(u)
+        return jnp.asarray(self.prior.sample(key), u.dtype)
+
+    def coordinate(self, value: Array) -> Array:
+        """``u`` for a value, by bisection: the map is monotone, and this is called once per run."""
+        value = jnp.asarray(value)
+        low, high = jnp.full_like(value, -12.0), jnp.full_like(value, 12.0)
+        if not self.has_quantile_map:
+            return jnp.asarray(self._transform.inv(value), value.dtype)
+        increasing = self.value(jnp.ones_like(value)) > self.value(-jnp.ones_like(value))
+        for _ in range(80):
+            middle = (low + high) / 2
+            too_low = (self.value(middle) < value) == increasing
+            low, high = jnp.where(too_low, middle, low), jnp.where(too_low, high, middle)
+        return (low + high) / 2
+
+    def log_correction(self, u: Array) -> Array:
+        """Log density of ``u`` under the prior, relative to N(0, 1), up to a constant."""
+        if self.has_quantile_map:
+            return jnp.zeros_like(u)
+        value = self._transform(u)
+        jacobian = self._transform.log_abs_det_jacobian(u, value)
+        return jnp.asarray(self.prior.log_prob(value) + jacobian + u * u / 2, u.dtype)
+
+    @property
+    def _transform(self):
+        return dist.biject_to(self.prior.support)
+
+
+def values_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -> dict[str, Array]:
+    """Every unknown's value for the chain's coordinates."""
+    return {name: unknown.value(u[name]) for name, unknown in unknowns.items()}
+
+
+def log_correction_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -> Any:
+    """The sum of the unknowns' log corrections; 0 when there is none."""
+    return sum(unknown.log_correction(u[name]) for name, unknown in unknowns.items())
+
+
+def _quantile_map(prior: dist.Distribution) -> Callable[[Array], Array] | None:
+    """``u -> F^{-1}(Phi(u))``, accurate in both tails where a formula is known."""
+    for family, build in _CLOSED_FORMS.items():
+        if type(prior) is family:
+            return build(prior)
+    try:
+        probe = prior.icdf(jnp.asarray(0.5))
+    except (NotImplementedError, AttributeError, TypeError):
+        return None
+    if not bool(jnp.isfinite(probe)):
+        return None
+    return lambda u: prior.icdf(ndtr(u))
+
+
+def _half_normal(prior: dist.HalfNormal) -> Callable[[Array], Array]:
+    """``scale * Phi^{-1}((1 + Phi(u)) / 2)``: from Phi(u) where it is small, from Phi(-u) else."""
+
+    def quantile(u: Array) -> Array:
+        left = jnp.minimum(u, 0)
+        right = jnp.maximum(u, 0)
+        near_zero = jnp.asarray(2.0**0.5, u.dtype) * erf_inv(ndtr(left))
+        tail = -ndtri(0.5 * ndtr(-right))
+        return jnp.asarray(prior.scale, u.dtype) * jnp.where(u < 0, near_zero, tail)
+
+    return quantile
+
+
+def _log_normal(prior: dist.LogNormal) -> Callable[[Array], Array]:
+    return lambda u: jnp.exp(
+        jnp.asarray(prior.loc, u.dtype) + jnp.asarray(prior.scale, u.dtype) * u
+    )
+
+
+def _exponential(prior: dist.Exponential) -> Callable[[Array], Array]:
+    return lambda u: -log_ndtr(-u) / jnp.asarray(prior.rate, u.dtype)
+
+
+_CLOSED_FORMS: dict[type, Callable[[Any], Callable[[Array], Array]]] = {
+    dist.HalfNormal: _half_normal,
+    dist.LogNormal: _log_normal,
+    dist.Exponential: _exponential,
+}

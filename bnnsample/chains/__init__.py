@@ -1,0 +1,1 @@
+"""From a posterior and a kernel to draws: start, warm-up, sampling, progress."""

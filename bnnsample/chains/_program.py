@@ -1,0 +1,46 @@
+"""Ahead-of-time compilation, timed, and run in chunks of a length set at run time."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+TARGET_CHUNK_SECONDS = 0.5
+
+
+class Program:
+    """A function compiled once for the shapes of its first call."""
+
+    def __init__(self, fn: Callable[..., Any], donate: tuple[int, ...] = ()):
+        self._jitted = jax.jit(fn, donate_argnums=donate)
+        self._compiled: Any = None
+        self.compile_seconds = 0.0
+        self.run_seconds = 0.0
+
+    def __call__(self, *args: Any) -> Any:
+        if self._compiled is None:
+            start = time.perf_counter()
+            self._compiled = self._jitted.lower(*args).compile()
+            self.compile_seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        result = jax.block_until_ready(self._compiled(*args))
+        self.run_seconds += time.perf_counter() - start
+        return result
+
+
+def chunk_lengths(total: int, capacity: int, program: Program) -> Iterator[tuple[int, int]]:
+    """``(start, length)`` of chunks that take about half a second each, ``capacity`` at most.
+
+    Lengths follow the measured rate, so that progress and Ctrl-C are prompt for slow draws and
+    host calls are rare for fast ones; the draws do not depend on them.
+    """
+    start, length = 0, 1
+    while start < total:
+        length = max(1, min(length, capacity, total - start))
+        before = program.run_seconds
+        yield start, length
+        start += length
+        seconds = max((program.run_seconds - before) / length, 1e-9)
+        length = int(np.clip(TARGET_CHUNK_SECONDS / seconds, 1, 8 * length))

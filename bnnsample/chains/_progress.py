@@ -1,0 +1,64 @@
+"""Progress of a run, as a replaceable object."""
+
+from typing import Any, Protocol
+
+from tqdm.auto import tqdm
+
+
+class Progress(Protocol):
+    """What ``run(progress=...)`` accepts beside True and False."""
+
+    def start(self, phase: str, total: int) -> None:
+        """A phase (``"warm-up"`` or ``"sampling"``) of ``total`` steps begins."""
+
+    def update(self, steps: int, info: dict[str, Any]) -> None:
+        """``steps`` more are done; ``info`` has the recent ``acceptance`` and ``step_size``."""
+
+    def close(self) -> None:
+        """The phase is over, or broken off."""
+
+
+class Silent:
+    """No progress."""
+
+    def start(self, phase: str, total: int) -> None:
+        pass
+
+    def update(self, steps: int, info: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Bar:
+    """A tqdm bar with rate, acceptance and time left."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, phase: str, total: int) -> None:
+        self._bar = tqdm(total=total, desc=phase, unit="draw", dynamic_ncols=True)
+
+    def update(self, steps: int, info: dict[str, Any]) -> None:
+        self._bar.set_postfix(info, refresh=False)
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def resolve_progress(progress: Any) -> Progress:
+    """``True``: a bar; ``False``: none; an object with ``start``, ``update``, ``close``: itself."""
+    if progress is True:
+        return Bar()
+    if progress is False or progress is None:
+        return Silent()
+    if all(callable(getattr(progress, name, None)) for name in ("start", "update", "close")):
+        return progress
+    raise TypeError(
+        "progress must be True, False or an object with start(phase, total), "
+        f"update(steps, info) and close(), got {type(progress).__name__}"
+    )

@@ -1,0 +1,127 @@
+"""What is recorded of each draw: predictions, log-likelihoods, projections, hidden weights."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bnnsample.coordinates import Posterior
+from bnnsample.repriorisation._readout import predict_from_factor
+
+NUM_PROJECTIONS = 20
+NUM_HIDDEN_WEIGHTS = 20
+Pytree = Any
+
+
+class Watch(NamedTuple):
+    """Where a run looks: evaluation points, projection key, flat indices of hidden weights.
+
+    ``x_eval`` is None when the evaluation points are the training inputs.
+    """
+
+    x_eval: Array | None
+    projection_key: Array
+    hidden_index: Array
+
+
+def make_watch(posterior: Posterior, x_eval: Array | None, key: Array) -> Watch:
+    """Evaluation points, and a fixed random choice of projections and hidden weights."""
+    template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
+    size = sum(leaf.size for leaf in jax.tree.leaves(template["hidden"]))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    count = min(NUM_HIDDEN_WEIGHTS, size)
+    chosen = np.sort(rng.choice(size, count, replace=False)) if size else np.zeros(0)
+    return Watch(x_eval, key, jnp.asarray(chosen, jnp.int32))
+
+
+def quantities(
+    posterior: Posterior, watch: Watch, key: Array, position: Pytree
+) -> tuple[dict[str, Array], Pytree]:
+    """The recorded quantities of a position, and its network parameters ``{"hidden", "readout"}``.
+
+    ``f_mean [m, d]`` is E[f | h], the readout integrated out, in every coordinate system;
+    ``f [m, d]`` and ``y [m, d]`` hold one draw of the readout and of the noise.
+    """
+    readout_key, noise_key = jax.random.split(key)
+    values = posterior.unknown_values(position)
+    factor, z = posterior.condition(position)
+    parameters = {
+        "hidden": position["hidden"],
+        "readout": posterior.readout(readout_key, position, factor, z),
+    }
+    scale = posterior.gaussian_scale(position)
+    column = scale[:, None] if scale.ndim else scale
+    f_train = column * (factor.P @ parameters["readout"])
+    if watch.x_eval is None:
+        psi_eval = column * factor.P
+        f = f_train
+    else:
+        psi_eval = posterior.model.features(position["hidden"], watch.x_eval)
+        f = psi_eval @ parameters["readout"]
+    recorded = {
+        "f": f,
+        "f_mean": predict_from_factor(psi_eval, factor, z)[0],
+        "log_likelihood": posterior.likelihood.log_prob(posterior.y, f_train, values),
+        "projection": project(watch.projection_key, parameters),
+        **values,
+    }
+    noisy = posterior.likelihood.sample(noise_key, f, values)
+    if noisy is not None:
+        recorded["y"] = noisy
+    if watch.hidden_index.size:
+        recorded["hidden"] = take(parameters["hidden"], watch.hidden_index)
+    return recorded, parameters
+
+
+def project(key: Array, parameters: Pytree, count: int = NUM_PROJECTIONS) -> Array:
+    """``count`` fixed random projections of all parameters onto orthonormal directions.
+
+    Direction ``j`` has random signs on the parameters whose index is ``j`` modulo ``count``
+    (a count sketch, Charikar et al. 2002, with a regular hash): O(P) work and no stored
+    directions, where dense ones would need P numbers each. With fewer parameters than
+    ``count`` there are as many directions as parameters.
+    """
+    leaves = jax.tree.leaves(parameters)
+    total = sum(leaf.size for leaf in leaves)
+    count = min(count, total)
+    sums = jnp.zeros(count, leaves[0].dtype)
+    start = 0
+    for i, leaf in enumerate(leaves):
+        sign = jax.random.rademacher(jax.random.fold_in(key, i), (leaf.size,), leaf.dtype)
+        signed = sign * leaf.ravel()
+        # Continue the round robin over directions where the last leaf stopped.
+        head = start % count
+        padded = jnp.pad(signed, (head, -(head + leaf.size) % count))
+        sums = sums + jnp.sum(padded.reshape(-1, count), axis=0)
+        start += leaf.size
+    members = np.bincount(np.arange(total) % count, minlength=count)
+    return sums / jnp.asarray(np.sqrt(members), sums.dtype)
+
+
+def take(tree: Pytree, flat_index: Array) -> Array:
+    """Entries of a pytree by index into its flattened leaves, without flattening it."""
+    leaves = jax.tree.leaves(tree)
+    result = jnp.zeros(flat_index.shape, leaves[0].dtype)
+    start = 0
+    for leaf in leaves:
+        inside = (flat_index >= start) & (flat_index < start + leaf.size)
+        local = jnp.clip(flat_index - start, 0, leaf.size - 1)
+        result = jnp.where(inside, leaf.ravel()[local], result)
+        start += leaf.size
+    return result
+
+
+def prior_quantities(posterior: Posterior, watch: Watch, key: Array) -> dict[str, Array]:
+    """One draw from the prior: ``f``, ``y`` at the evaluation points, and the unknowns."""
+    parameter_key, unknown_key, noise_key = jax.random.split(key, 3)
+    parameters = posterior.prior_parameters(parameter_key)
+    u = posterior.prior_unknowns(unknown_key)
+    values = {
+        name: unknown.prior_draw(unknown_key, u[name])
+        for name, unknown in posterior.likelihood.unknowns.items()
+    }
+    f = posterior.model.apply(parameters, posterior.x if watch.x_eval is None else watch.x_eval)
+    noisy = posterior.likelihood.sample(noise_key, f, values)
+    return {"f": f, **values, **({} if noisy is None else {"y": noisy})}

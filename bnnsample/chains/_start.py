@@ -1,0 +1,150 @@
+"""Where chains start: finite states, drawn from the prior or given by the user."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bnnsample.chains._mapping import map_chains
+from bnnsample.chains._program import Program
+from bnnsample.coordinates import Posterior
+from bnnsample.kernels._spec import KernelSpec
+
+MAX_STARTS = 10
+
+
+def start_chains(
+    posterior: Posterior, spec: KernelSpec, keys: Array, init: Any, platform: str
+) -> tuple[Any, Program]:
+    """One finite kernel state per chain, stacked, and the program that makes states.
+
+    Raises:
+        FloatingPointError: a chain's potential or gradient is not finite, after
+            ``MAX_STARTS`` prior draws or at the position the user gave.
+    """
+
+    def make_states(posterior, keys, positions):
+        def one(key, position):
+            return spec.init(key, posterior.potential, position)
+
+        return map_chains(one, platform)(keys, positions)
+
+    def draw_positions(posterior, keys):
+        return map_chains(posterior.prior_draw, platform)(keys)
+
+    program = Program(make_states)
+    if init is not None:
+        states = program(posterior, keys, given_positions(posterior, init, len(keys)))
+        bad = np.flatnonzero(~finite_chains(states))
+        if bad.size:
+            raise FloatingPointError(
+                f"init: the potential or its gradient is not finite where chain {bad[0]} starts"
+            )
+        return states, program
+    draw = jax.jit(draw_positions)
+    states = program(posterior, keys, draw(posterior, keys))
+    for attempt in range(1, MAX_STARTS):
+        finite = finite_chains(states)
+        if finite.all():
+            return states, program
+        new_keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
+        fresh = program(posterior, new_keys, draw(posterior, new_keys))
+        states = jax.tree.map(lambda old, new: _where(finite, old, new), states, fresh)
+    bad = np.flatnonzero(~finite_chains(states))
+    if bad.size:
+        raise FloatingPointError(
+            f"chain {bad[0]} found no start with a finite potential in {MAX_STARTS} draws from "
+            "the prior: the noise scale may be too small for the data's scale or for float32, or "
+            "the model's features are not finite; standardise the data, use float64, or give init="
+        )
+    return states, program
+
+
+def finite_chains(states: Any) -> np.ndarray:
+    """Which chains' states are finite in every floating leaf, ``[chain]``."""
+    checks = [
+        np.asarray(jnp.all(jnp.isfinite(leaf.reshape(leaf.shape[0], -1)), axis=1))
+        for leaf in jax.tree.leaves(states)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    return np.logical_and.reduce(checks)
+
+
+def given_positions(posterior: Posterior, init: Any, num_chains: int) -> Any:
+    """The user's starts as stacked positions.
+
+    ``init`` is one start for all chains' own axis in front, or a list with one start per chain; a
+    start is network parameters ``{"hidden", "readout"}``, with values of the unknowns by name
+    beside them if wanted, or a position of the chain's coordinates (with ``"unknowns"``).
+    """
+    if isinstance(init, (list, tuple)):
+        if len(init) != num_chains:
+            raise ValueError(f"init has {len(init)} starts, but num_chains is {num_chains}")
+        starts = list(init)
+    elif isinstance(init, Mapping):
+        starts = [
+            jax.tree.map(lambda a, c=c: np.asarray(a)[c], dict(init))
+            for c in range(_leading_size(init, num_chains))
+        ]
+    else:
+        raise TypeError(f"init must be a mapping or a list of them, got {type(init).__name__}")
+    positions = [_position(posterior, dict(start)) for start in starts]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *positions)
+
+
+def _leading_size(init: Mapping, num_chains: int) -> int:
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(init)}
+    if sizes != {(num_chains,)}:
+        raise ValueError(
+            f"init: every array needs a leading axis of num_chains = {num_chains} "
+            f"(or give a list of starts), got leading sizes {sorted(sizes)}"
+        )
+    return num_chains
+
+
+def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
+    template = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
+    dtype = posterior.y.dtype
+    cast = jax.tree.map(lambda a: jnp.asarray(a, dtype), start)
+    if "unknowns" in cast:
+        position = cast
+    else:
+        unknowns = {
+            name: unknown.coordinate(cast.pop(name)) if name in cast else jnp.zeros((), dtype)
+            for name, unknown in posterior.likelihood.unknowns.items()
+        }
+        missing = {"hidden", "readout"} - set(cast)
+        if missing:
+            raise ValueError(
+                "init: a start needs 'hidden' and 'readout' (network parameters) or the keys of "
+                f"a position, {sorted(template)}; got {sorted(start)}"
+            )
+        _check_like(
+            jax.eval_shape(posterior.prior_parameters, jax.random.key(0)),
+            {"hidden": cast["hidden"], "readout": cast["readout"]},
+        )
+        position = posterior.position_of(cast, unknowns)
+    _check_like(template, position)
+    return position
+
+
+def _check_like(template: Any, given: Any) -> None:
+    if jax.tree.structure(template) != jax.tree.structure(given):
+        raise ValueError(
+            f"init: expected the structure {jax.tree.structure(template)}, "
+            f"got {jax.tree.structure(given)}"
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(template):
+        got = dict(jax.tree_util.tree_leaves_with_path(given))[path].shape
+        if leaf.shape != got:
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"init: {name} must have shape {leaf.shape}, got {got}")
+
+
+def _where(mask: np.ndarray, a: Array, b: Array) -> Array:
+    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        return a
+    return jnp.where(jnp.asarray(mask).reshape((-1,) + (1,) * (a.ndim - 1)), a, b)

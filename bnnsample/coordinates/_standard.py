@@ -1,0 +1,33 @@
+"""Standard coordinates: the chain moves in the network's own parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bnnsample.coordinates._posterior import Parameters, Position, Posterior
+from bnnsample.repriorisation import Factor
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Standard(Posterior):
+    """Position ``(h, W)``; the potential is minus the log likelihood."""
+
+    def potential(self, position: Position) -> Array:
+        f = self.model.apply(position, self.x)
+        values = self.unknown_values(position)
+        log_prob = jnp.sum(self.likelihood.log_prob(self.y, f, values))
+        return -log_prob - self.log_correction(position)
+
+    def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
+        return position["readout"]
+
+    def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
+        return {
+            "hidden": parameters["hidden"],
+            "readout": parameters["readout"],
+            "unknowns": dict(unknowns),
+        }

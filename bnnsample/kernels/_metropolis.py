@@ -1,0 +1,32 @@
+"""The Metropolis test on an energy difference."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+DIVERGENCE_THRESHOLD = 1000.0
+
+
+class Verdict(NamedTuple):
+    """Outcome of one Metropolis test."""
+
+    acceptance_rate: Array
+    is_accepted: Array
+    is_divergent: Array
+
+
+def metropolis(
+    key: Array, energy_difference: Array, divergence_threshold: float = DIVERGENCE_THRESHOLD
+) -> Verdict:
+    """Accept with probability ``min(1, exp(-energy_difference))``.
+
+    A difference that is not finite is rejected and counted as a divergence, as is one above
+    the threshold.
+    """
+    finite = jnp.isfinite(energy_difference)
+    safe = jnp.where(finite, energy_difference, jnp.inf)
+    rate = jnp.exp(-jnp.maximum(safe, 0))
+    is_accepted = jax.random.uniform(key, dtype=rate.dtype) < rate
+    return Verdict(rate, is_accepted, ~finite | (safe > divergence_threshold))

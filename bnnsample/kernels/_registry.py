@@ -1,0 +1,85 @@
+"""The kernels of ``run`` by name, and their options."""
+
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bnnsample.kernels import _blackjax, _prior_exact
+from bnnsample.kernels._spec import KernelSpec
+
+KERNELS: dict[str, KernelSpec] = {
+    spec.name: spec
+    for spec in (
+        _prior_exact.INFINITE_HMC,
+        _prior_exact.INFINITE_MALA,
+        _prior_exact.PCN,
+        _prior_exact.ELLIPTICAL_SLICE,
+        _blackjax.HMC,
+        _blackjax.NUTS,
+        _blackjax.GHMC,
+        _blackjax.MALA,
+        _blackjax.MCLMC,
+        _blackjax.ADJUSTED_MCLMC,
+    )
+}
+
+
+def resolve_kernel(
+    name: str, options: Mapping[str, Any] | None
+) -> tuple[KernelSpec, dict[str, Any], float | None]:
+    """The kernel of a name, its parameters (None: to be adapted) and its target acceptance.
+
+    Raises:
+        ValueError: an unknown kernel or option, naming the valid ones, or a value that is
+            impossible.
+    """
+    if name not in KERNELS:
+        raise ValueError(f"unknown kernel {name!r}; expected one of {', '.join(KERNELS)}")
+    spec = KERNELS[name]
+    options = dict(options or {})
+    valid = set(spec.defaults) | ({"target_acceptance"} if spec.target_acceptance else set())
+    unknown = sorted(set(options) - valid)
+    if unknown:
+        raise ValueError(
+            f"kernel {name!r} has no option {unknown[0]!r}; its options are "
+            f"{', '.join(sorted(valid))}"
+        )
+    target = options.pop("target_acceptance", spec.target_acceptance)
+    if target is not None and not 0 < target < 1:
+        raise ValueError(f"target_acceptance must lie between 0 and 1, got {target!r}")
+    for option, value in options.items():
+        if value is not None:
+            options[option] = _checked(name, option, value, spec)
+    return spec, {**spec.defaults, **options}, target
+
+
+def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
+    label = f"kernel_options[{option!r}] of {kernel!r}"
+    if option in ("num_integration_steps", "max_evaluations", "max_num_doublings"):
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{label} must be an int, got {value!r}") from None
+        if value < 1:
+            raise ValueError(f"{label} must be at least 1, got {value}")
+        return value
+    if option == "inverse_mass_matrix":
+        array = np.asarray(value, dtype=float)
+        if array.ndim != 1 or not np.isfinite(array).all() or (array <= 0).any():
+            raise ValueError(f"{label} must be a vector of positive variances")
+        return array
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{label} must be a number, got {value!r}") from None
+    low_ok = value >= 0 if option in ("jitter", "damping") else value > 0
+    if not math.isfinite(value) or not low_ok:
+        raise ValueError(f"{label} must be positive and finite, got {value!r}")
+    if option == "step_size" and value > spec.max_step_size + 1e-9:
+        raise ValueError(f"{label} is an angle of at most {spec.max_step_size:.4f}, got {value}")
+    if option == "jitter" and value >= 1:
+        raise ValueError(f"{label} must be below 1, got {value}")
+    return value

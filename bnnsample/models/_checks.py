@@ -1,0 +1,39 @@
+"""Checks of model arguments."""
+
+import math
+import operator
+from collections.abc import Sequence
+
+from bnnsample.models._model import Width
+
+
+def check_standard_deviation(name: str, value: float, positive: bool = False) -> None:
+    """Raise ``ValueError`` unless ``value`` is finite and non-negative (or positive)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        sign = "positive" if positive else "non-negative"
+        raise ValueError(f"{name} must be a finite {sign} standard deviation, got {value!r}")
+
+
+def widths_of(width: Width, depth: int) -> tuple[int, ...]:
+    """``width`` as one positive int per hidden layer.
+
+    Raises:
+        TypeError: not an int or a sequence of ints.
+        ValueError: a width below 1, or a sequence whose length is not ``depth``.
+    """
+    try:
+        if isinstance(width, Sequence) and not isinstance(width, str):
+            widths = tuple(operator.index(w) for w in width)
+        else:
+            widths = (operator.index(width),) * depth  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"width must be an int or one int per layer, got {width!r}") from None
+    if len(widths) != depth:
+        raise ValueError(f"width has {len(widths)} entries, but the network has {depth} layers")
+    if any(w < 1 for w in widths):
+        raise ValueError(f"width must be at least 1, got {width!r}")
+    return widths

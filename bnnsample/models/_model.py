@@ -1,0 +1,59 @@
+"""A network with a linear readout: hidden parameters, features, readout."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Pytree = Any
+Width = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Model:
+    """``f(x) = Psi(x; h) W`` with every parameter's prior N(0, 1).
+
+    ``init_hidden(key, x, width) -> h`` draws the hidden parameters from their prior and
+    ``hidden_features(h, x) -> [n, p0]`` are the unscaled features. The scaled features are
+
+        Psi = [readout_weight_std / sqrt(p0) * hidden_features(h, x), readout_bias_std]
+
+    with the constant column last, left out when ``readout_bias_std`` is 0. The two scales
+    are standard deviations. ``description`` holds what is needed to rebuild a model of this
+    library from a stored result; it is ``None`` for a network of the user's own.
+    """
+
+    init_hidden: Callable[[Array, Array, Width], Pytree]
+    hidden_features: Callable[[Pytree, Array], Array]
+    readout_weight_std: float = 1.0
+    readout_bias_std: float = 0.1
+    name: str = "model"
+    description: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def init(self, key: Array, x: Array, width: Width, num_outputs: int = 1) -> dict[str, Pytree]:
+        """A draw from the prior, ``{"hidden": h, "readout": W [p, num_outputs]}``.
+
+        The dtype follows ``x [n, ...]``; only its trailing shape is used.
+        """
+        x = jnp.asarray(x)
+        hidden_key, readout_key = jax.random.split(key)
+        hidden = self.init_hidden(hidden_key, x, width)
+        psi = jax.eval_shape(self.features, hidden, x[:1])
+        readout = jax.random.normal(readout_key, (psi.shape[1], num_outputs), psi.dtype)
+        return {"hidden": hidden, "readout": readout}
+
+    def features(self, hidden: Pytree, x: Array) -> Array:
+        """Scaled features ``Psi [n, p]`` of inputs ``x [n, ...]``, the bias column last."""
+        phi = self.hidden_features(hidden, x)
+        psi = phi * jnp.asarray(self.readout_weight_std / phi.shape[1] ** 0.5, phi.dtype)
+        if self.readout_bias_std == 0:
+            return psi
+        bias = jnp.full((psi.shape[0], 1), self.readout_bias_std, psi.dtype)
+        return jnp.concatenate([psi, bias], axis=1)
+
+    def apply(self, parameters: Mapping[str, Pytree], x: Array) -> Array:
+        """The network's outputs ``[n, d]`` for ``parameters`` as ``init`` returns them."""
+        return self.features(parameters["hidden"], x) @ parameters["readout"]

@@ -1,0 +1,114 @@
+"""Whitening by the noise scale and the Cholesky factor of the smaller side."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.lax.linalg import cholesky, triangular_solve
+
+Side = Literal["auto", "parameters", "data"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Factor:
+    """``P = Psi / scale [n, p]`` and the lower Cholesky factor ``L`` of one side.
+
+    ``L L^T = I + P^T P`` on the parameter side, ``I + P P^T`` on the data side. Both have
+    the same determinant (Sylvester), so ``log det = 2 sum log diag L`` whichever it is.
+    """
+
+    P: Array
+    L: Array
+    on_parameter_side: bool = field(metadata={"static": True})
+
+
+def choose_side(n: int, p: int, side: Side) -> bool:
+    """Whether to work with the p x p matrix. ``"auto"``: when ``p <= n``."""
+    if side not in ("auto", "parameters", "data"):
+        raise ValueError(f"side must be 'auto', 'parameters' or 'data', got {side!r}")
+    return p <= n if side == "auto" else side == "parameters"
+
+
+def whiten(psi: Array, y: Array | None, scale) -> tuple[Array, Array | None, Array]:
+    """``(Psi / scale, y / scale, log scale summed over data)``, with ``y`` as ``[n, d]``.
+
+    Raises:
+        ValueError: ``psi`` not ``[n, p]``, ``y`` not ``[n]`` or ``[n, d]``, ``scale`` not
+            a scalar or ``[n]`` (one scale per output would need one factorisation each),
+            or a concrete ``scale`` that is not positive and finite.
+    """
+    psi = jnp.asarray(psi)
+    if not jnp.issubdtype(psi.dtype, jnp.floating):
+        raise TypeError(f"psi must have a floating point dtype, got {psi.dtype}")
+    if psi.ndim != 2:
+        raise ValueError(f"psi must have shape [n, p], got {psi.shape}")
+    n = psi.shape[0]
+    if not isinstance(scale, jax.core.Tracer):
+        concrete = np.asarray(scale, dtype=float)
+        if not (np.isfinite(concrete).all() and (concrete > 0).all()):
+            raise ValueError("scale must be positive and finite (a standard deviation)")
+    scale = jnp.asarray(scale, psi.dtype)
+    if scale.ndim > 1 or (scale.ndim == 1 and scale.shape != (n,)):
+        raise ValueError(f"scale must be a scalar or of shape [n] = [{n}], got {scale.shape}")
+    column = scale[:, None] if scale.ndim else scale
+    log_scale = jnp.sum(jnp.log(scale)) if scale.ndim else n * jnp.log(scale)
+    if y is None:
+        return psi / column, None, log_scale
+    y = jnp.asarray(y, psi.dtype)
+    if y.ndim not in (1, 2) or y.shape[0] != n:
+        raise ValueError(f"y must have shape [n] or [n, d] with n = {n}, got {y.shape}")
+    y = y[:, None] if y.ndim == 1 else y
+    return psi / column, y / column, log_scale
+
+
+def gram(P: Array, on_parameter_side: bool) -> Array:
+    """``I + P^T P`` or ``I + P P^T``."""
+    square = P.T @ P if on_parameter_side else P @ P.T
+    return square + jnp.eye(square.shape[0], dtype=P.dtype)
+
+
+def factorise(psi: Array, scale, side: Side = "auto") -> Factor:
+    """The factor that the functions of this module share.
+
+    Args:
+        psi: features ``[n, p]``.
+        scale: noise standard deviation, a scalar or ``[n]``.
+        side: which matrix to factorise.
+    """
+    P, _, _ = whiten(psi, None, scale)
+    on_parameter_side = choose_side(*P.shape, side)
+    L = cholesky(gram(P, on_parameter_side), symmetrize_input=False)
+    return Factor(P, L, on_parameter_side)
+
+
+def solve_lower(L: Array, b: Array) -> Array:
+    """``L^{-1} b``."""
+    return triangular_solve(L, b, left_side=True, lower=True)
+
+
+def solve_upper(L: Array, b: Array) -> Array:
+    """``L^{-T} b``."""
+    return triangular_solve(L, b, left_side=True, lower=True, transpose_a=True)
+
+
+def posterior_mean(factor: Factor, z: Array) -> Array:
+    """``mu [p, d] = (I + P^T P)^{-1} P^T z`` for whitened targets ``z [n, d]``."""
+    P, L = factor.P, factor.L
+    if factor.on_parameter_side:
+        return solve_upper(L, solve_lower(L, P.T @ z))
+    return P.T @ solve_upper(L, solve_lower(L, z))
+
+
+def require_finite(name: str, *arrays: Array) -> None:
+    """Raise if a concrete result is not finite; traced values pass, for the caller to test."""
+    for array in arrays:
+        if not isinstance(array, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(array))):
+            raise FloatingPointError(
+                f"{name} is not finite: the inputs are not finite, or the {array.dtype} "
+                "Cholesky factorisation broke down because the noise scale is too small "
+                "against the features; use float64 or a larger scale"
+            )

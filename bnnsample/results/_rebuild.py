@@ -1,0 +1,96 @@
+"""Model, likelihood and posterior from a run's settings, without executing anything stored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from bnnsample._standardize import Standardizer
+from bnnsample.coordinates import COORDINATES, Posterior
+from bnnsample.likelihoods import Gaussian, Likelihood
+from bnnsample.models import Model, mlp
+from bnnsample.results._predict import precision
+
+# Priors of a positive scale that are looked up by name, each with numbers as arguments.
+PRIORS: dict[str, type[dist.Distribution]] = {
+    family.__name__: family
+    for family in (
+        dist.Beta,
+        dist.Chi2,
+        dist.Exponential,
+        dist.Gamma,
+        dist.HalfCauchy,
+        dist.HalfNormal,
+        dist.InverseGamma,
+        dist.LogNormal,
+        dist.LogUniform,
+        dist.Pareto,
+        dist.Uniform,
+        dist.Weibull,
+    )
+}
+
+
+def rebuild_model(settings: Mapping[str, Any]) -> Model | None:
+    """The model of ``models.mlp`` with a named activation; None for any other."""
+    description = dict(settings.get("model") or {})
+    if description.pop("name", None) != "mlp" or "activation" not in description:
+        return None
+    return mlp(**description)
+
+
+def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
+    """A ``Gaussian`` with numbers or a known prior; None for any other likelihood."""
+    if settings.get("likelihood") != "Gaussian":
+        return None
+    scale = settings["scale"]
+    if not isinstance(scale, Mapping):
+        return Gaussian(scale)
+    arguments = dict(scale)
+    family = PRIORS.get(arguments.pop("distribution"))
+    if family is None or set(arguments) != set(family.arg_constraints):
+        return None
+    return Gaussian(family(**{name: float(value) for name, value in arguments.items()}))
+
+
+def rebuild_posterior(
+    settings: Mapping[str, Any],
+    standardizer: Standardizer,
+    x: np.ndarray,
+    y: np.ndarray,
+    model: Model | None,
+    likelihood: Likelihood | None,
+) -> Posterior | None:
+    """The posterior in its coordinates; None where the model or the likelihood is missing."""
+    model = model or rebuild_model(settings)
+    likelihood = likelihood or rebuild_likelihood(settings)
+    if model is None or likelihood is None:
+        return None
+    width = settings["width"]
+    return COORDINATES[settings["coordinates"]](
+        model,
+        likelihood,
+        tuple(width) if isinstance(width, list) else width,
+        standardizer.inputs(x),
+        standardizer.targets(y),
+    )
+
+
+def parameter_template(posterior: Posterior, parameters: Any) -> Any:
+    """Shapes of one parameter draw under the posterior's model, which stored leaves must have.
+
+    Raises:
+        ValueError: the stored parameters are not those of this model.
+    """
+    with precision(posterior.y.dtype):
+        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
+    expected = [leaf.shape for leaf in jax.tree.leaves(template)]
+    stored = [leaf.shape[2:] for leaf in jax.tree.leaves(parameters)]
+    if expected != stored:
+        raise ValueError(
+            "the model does not fit the stored parameters: its arrays have shapes "
+            f"{expected}, the stored ones {stored}"
+        )
+    return template

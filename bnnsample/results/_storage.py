@@ -1,0 +1,202 @@
+"""A result on disk: one Zarr directory that xarray reads, and back without running any code."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bnnsample._record import KeptParameters, RunRecord
+from bnnsample._standardize import Standardizer
+from bnnsample.likelihoods import Likelihood
+from bnnsample.models import Model
+from bnnsample.results import _pytree, _zarr
+from bnnsample.results._idata import build_groups, is_identity
+from bnnsample.results._json import to_json
+from bnnsample.results._rebuild import parameter_template, rebuild_posterior
+from bnnsample.results._result import Result
+
+_COUNTERS = (
+    "num_gradients",
+    "sampling_seconds",
+    "warmup_gradients",
+    "warmup_seconds",
+    "compile_seconds",
+    "interrupted",
+    "y_was_vector",
+)
+_STANDARDIZER = tuple(field.name for field in dataclasses.fields(Standardizer))
+# Stored in y's units for ArviZ; undoing that would round.
+_RESCALED = ("f", "f_mean", "y", "log_likelihood")
+
+
+def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False) -> None:
+    """``Result.save``; see there."""
+    groups = build_groups(record, created_at)
+    groups["run"] = _plain_arrays(
+        {name: getattr(record.standardizer, name) for name in _STANDARDIZER}
+        | {"hidden_flat_index": record.hidden_index}
+    )
+    if not is_identity(record.standardizer):
+        groups["sampler_units/draws"] = _plain_arrays(_pick(record.draws, _RESCALED))
+        groups["sampler_units/prior"] = _plain_arrays(_pick(record.prior, _RESCALED))
+    metadata: dict[str, Any] = {
+        "created_at": created_at,
+        "settings": to_json(record.settings),
+        "adapted": to_json(record.adapted),
+        "counters": {name: _scalar(getattr(record, name)) for name in _COUNTERS},
+        "draws": list(record.draws),
+        "prior": list(record.prior),
+        "sample_stats": list(record.sample_stats),
+    }
+    if record.kept is not None:
+        metadata["parameters"] = _add_kept(groups, record.kept)
+    if record.moments is not None:
+        metadata["moments"] = _pytree.describe(record.moments)
+        _add_leaves(groups, "moments", record.moments, metadata["moments"], ())
+    _zarr.write(Path(path), groups, metadata, overwrite)
+
+
+def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = None) -> Result:
+    """A result as ``Result.save`` wrote it; draws and parameters are the same bit for bit.
+
+    Nothing stored is executed. A model of ``models.mlp`` with a named activation and a
+    ``Gaussian`` likelihood with numbers or a well-known NumPyro prior are rebuilt; for others
+    pass ``model`` or ``likelihood``. Without them everything but ``predict`` works.
+
+    Raises:
+        FileNotFoundError: nothing at ``path``.
+        ValueError: not a result, one of a newer format, one that is truncated or damaged, or a
+            ``model`` that does not fit the stored parameters.
+    """
+    path = Path(path)
+    groups, metadata = _zarr.read(path)
+    try:
+        record = _read_record(groups, metadata, model, likelihood)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    return Result(record, created_at=metadata["created_at"])
+
+
+def _read_record(
+    groups: Mapping[str, xr.Dataset],
+    metadata: Mapping[str, Any],
+    model: Model | None,
+    likelihood: Likelihood | None,
+) -> RunRecord:
+    run = _arrays(groups["run"])
+    standardizer = Standardizer(**{name: run[name] for name in _STANDARDIZER})
+    x, y = groups["constant_data"]["x"].values, groups["observed_data"]["y"].values
+    posterior = rebuild_posterior(metadata["settings"], standardizer, x, y, model, likelihood)
+    template = None
+    kept = _read_kept(groups, metadata)
+    if posterior is not None and kept is not None:
+        template = parameter_template(posterior, kept.parameters)
+        if _pytree.has_custom_nodes(metadata["parameters"]["structure"]):
+            kept = dataclasses.replace(kept, parameters=_into(template, kept.parameters))
+    moments = _read_tree(groups, "moments", metadata.get("moments"))
+    if template is not None and moments is not None:
+        moments = {name: _into(template, tree) for name, tree in moments.items()}
+    return RunRecord(
+        posterior=posterior,
+        standardizer=standardizer,
+        x=x,
+        y=y,
+        x_eval=groups["constant_data"]["x_eval"].values,
+        draws=_read_draws(groups, metadata["draws"]),
+        prior=_read_prior(groups, metadata["prior"]),
+        sample_stats={n: groups["sample_stats"][n].values for n in metadata["sample_stats"]},
+        hidden_index=run["hidden_flat_index"],
+        kept=kept,
+        moments=moments,
+        settings=metadata["settings"],
+        adapted=metadata["adapted"],
+        **metadata["counters"],
+    )
+
+
+def _read_draws(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, np.ndarray]:
+    places = {"y": ("posterior_predictive", "y"), "log_likelihood": ("log_likelihood", "y")}
+    return _read_sampled(groups, names, places, "posterior", "sampler_units/draws")
+
+
+def _read_prior(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, np.ndarray]:
+    places = {"y": ("prior_predictive", "y")}
+    return _read_sampled(groups, names, places, "prior", "sampler_units/prior")
+
+
+def _read_sampled(groups, names, places, default, exact) -> dict[str, np.ndarray]:
+    draws = {}
+    for name in names:
+        group, variable = places.get(name, (default, name))
+        if exact in groups and name in groups[exact]:
+            group, variable = exact, name
+        draws[name] = groups[group][variable].values
+    return draws
+
+
+def _add_kept(groups: dict[str, xr.Dataset], kept: KeptParameters) -> dict[str, Any]:
+    structure = _pytree.describe(kept.parameters)
+    _add_leaves(groups, "parameters", kept.parameters, structure, ("chain", "kept_draw"))
+    groups["kept"] = _plain_arrays({"draws": kept.draws})
+    groups["kept_unknowns"] = _plain_arrays(kept.unknowns)
+    return {"structure": structure, "unknowns": list(kept.unknowns)}
+
+
+def _read_kept(
+    groups: Mapping[str, xr.Dataset], metadata: Mapping[str, Any]
+) -> KeptParameters | None:
+    if "parameters" not in metadata:
+        return None
+    stored = metadata["parameters"]
+    unknowns = {name: groups["kept_unknowns"][name].values for name in stored["unknowns"]}
+    parameters = _read_tree(groups, "parameters", stored["structure"])
+    return KeptParameters(groups["kept"]["draws"].values, parameters, unknowns)
+
+
+def _add_leaves(groups, root: str, tree: Any, structure, leading: tuple[str, ...]) -> None:
+    """One group per inner node, ``parameters/hidden/0``, one variable per leaf, ``weight``."""
+    for path, array in _pytree.leaves_by_path(tree, structure).items():
+        group, _, name = f"{root}/{path}".rpartition("/")
+        dims = _dims(name, array, leading)
+        groups[group] = groups.get(group, xr.Dataset()).assign({name: (dims, array)})
+
+
+def _read_tree(groups: Mapping[str, xr.Dataset], root: str, structure: Any) -> Any:
+    if structure is None:
+        return None
+
+    def leaf(path: str) -> np.ndarray:
+        group, _, name = f"{root}/{path}".rpartition("/")
+        return groups[group][name].values
+
+    return _pytree.rebuild(structure, leaf)
+
+
+def _into(template: Any, tree: Any) -> Any:
+    """A tree read back as plain containers in the containers of the model."""
+    structure = _pytree.describe(tree)
+    return _pytree.unflatten_like(template, structure, _pytree.leaves_by_path(tree, structure))
+
+
+def _plain_arrays(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
+    named = {name: np.asarray(array) for name, array in arrays.items()}
+    return xr.Dataset({name: (_dims(name, array), array) for name, array in named.items()})
+
+
+def _dims(name: str, array: np.ndarray, leading: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return (*leading, *(f"{name}_dim_{i}" for i in range(array.ndim - len(leading))))
+
+
+def _arrays(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    return {str(name): dataset[name].values for name in dataset.data_vars}
+
+
+def _pick(draws: Mapping[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: draws[name] for name in names if name in draws}
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
