@@ -21,8 +21,9 @@ from bnnsample.chains._quantities import make_watch, prior_quantities
 from bnnsample.chains._sampling import Sampler
 from bnnsample.chains._start import start_chains
 from bnnsample.chains._warmup import warm_up
-from bnnsample.coordinates import COORDINATES, Posterior
+from bnnsample.coordinates import COORDINATES, Collapsed, Posterior
 from bnnsample.kernels._registry import resolve_kernel
+from bnnsample.kernels._spec import KernelSpec
 from bnnsample.likelihoods import Gaussian, Likelihood
 from bnnsample.models import Model
 from bnnsample.results import Result
@@ -154,7 +155,6 @@ def run(
         samples = sampler.run(
             warm.posterior,
             watch,
-            warm.parameters,
             warm.states,
             keys[3],
             counts["num_samples"],
@@ -238,7 +238,12 @@ def _precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def _refuse_impossible(posterior: Posterior, spec) -> None:
+def _refuse_impossible(posterior: Posterior, spec: KernelSpec) -> None:
+    if spec.needs_units and (type(posterior) is not Collapsed or posterior.model.units is None):
+        raise ValueError(
+            f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
+            "coordinates='collapsed' and a model with units, such as bnnsample.models.mlp"
+        )
     position = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
     if spec.needs_dimensions and not jax.tree.leaves(position):
         raise ValueError(

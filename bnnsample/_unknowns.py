@@ -1,14 +1,17 @@
-"""Unknown positive or real quantities sampled with the network: a prior and a coordinate u ~ N(0, 1)."""
+"""Unknown scalars sampled with the network: a prior and a coordinate u ~ N(0, 1)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 from jax.lax import erf_inv
 from jax.scipy.special import log_ndtr, ndtr, ndtri
+
+from bnnsample._lenient import lenient
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Unknown:
         """A draw from the prior: the value of ``u ~ N(0, 1)`` where the quantile map holds."""
         if self.has_quantile_map:
             return self.value(u)
-        return jnp.asarray(self.prior.sample(key), u.dtype)
+        return jnp.asarray(lenient(self.prior.sample)(key), u.dtype)
 
     def coordinate(self, value: Array) -> Array:
         """``u`` for a value, by bisection: the map is monotone, and this is called once per run."""
@@ -57,9 +60,12 @@ class Unknown:
         """Log density of ``u`` under the prior, relative to N(0, 1), up to a constant."""
         if self.has_quantile_map:
             return jnp.zeros_like(u)
+        return lenient(self._log_density_ratio)(u).astype(u.dtype)
+
+    def _log_density_ratio(self, u: Array) -> Array:
         value = self._transform(u)
         jacobian = self._transform.log_abs_det_jacobian(u, value)
-        return jnp.asarray(self.prior.log_prob(value) + jacobian + u * u / 2, u.dtype)
+        return jnp.asarray(self.prior.log_prob(value) + jacobian + u * u / 2)
 
     @property
     def _transform(self):
@@ -81,24 +87,48 @@ def _quantile_map(prior: dist.Distribution) -> Callable[[Array], Array] | None:
     for family, build in _CLOSED_FORMS.items():
         if type(prior) is family:
             return build(prior)
+    icdf = lenient(prior.icdf)
     try:
-        probe = prior.icdf(jnp.asarray(0.5))
-    except (NotImplementedError, AttributeError, TypeError):
+        # Abstract: the question is asked again inside every traced potential.
+        jax.eval_shape(icdf, jnp.zeros(()))
+    except (NotImplementedError, AttributeError, TypeError, ImportError):
+        # ImportError: NumPyro takes some quantile functions from TensorFlow Probability.
         return None
-    if not bool(jnp.isfinite(probe)):
-        return None
-    return lambda u: prior.icdf(ndtr(u))
+    return lambda u: icdf(_inner_probability(u))
+
+
+def _inner_probability(u: Array) -> Array:
+    """``Phi(u)``, kept off 0 and 1, where the quantile of an unbounded prior is infinite."""
+    limits = jnp.finfo(u.dtype)
+    return jnp.clip(ndtr(u), limits.tiny, 1 - limits.epsneg)
+
+
+def _halves(u: Array) -> tuple[Array, Array]:
+    """``u`` where it is negative, and where it is not; 0 elsewhere, where its gradient is 0 too."""
+    return jnp.where(u < 0, u, 0), jnp.where(u < 0, 0, u)
 
 
 def _half_normal(prior: dist.HalfNormal) -> Callable[[Array], Array]:
     """``scale * Phi^{-1}((1 + Phi(u)) / 2)``: from Phi(u) where it is small, from Phi(-u) else."""
 
     def quantile(u: Array) -> Array:
-        left = jnp.minimum(u, 0)
-        right = jnp.maximum(u, 0)
+        left, right = _halves(u)
         near_zero = jnp.asarray(2.0**0.5, u.dtype) * erf_inv(ndtr(left))
         tail = -ndtri(0.5 * ndtr(-right))
         return jnp.asarray(prior.scale, u.dtype) * jnp.where(u < 0, near_zero, tail)
+
+    return quantile
+
+
+def _half_cauchy(prior: dist.HalfCauchy) -> Callable[[Array], Array]:
+    """``scale * tan(pi/2 Phi(u))``, as the reciprocal of ``tan(pi/2 Phi(-u))`` above the median."""
+
+    def quantile(u: Array) -> Array:
+        left, right = _halves(u)
+        half_pi = jnp.asarray(jnp.pi / 2, u.dtype)
+        below = jnp.tan(half_pi * ndtr(left))
+        above = 1 / jnp.tan(half_pi * ndtr(-right))
+        return jnp.asarray(prior.scale, u.dtype) * jnp.where(u < 0, below, above)
 
     return quantile
 
@@ -110,10 +140,18 @@ def _log_normal(prior: dist.LogNormal) -> Callable[[Array], Array]:
 
 
 def _exponential(prior: dist.Exponential) -> Callable[[Array], Array]:
-    return lambda u: -log_ndtr(-u) / jnp.asarray(prior.rate, u.dtype)
+    """``-log(1 - Phi(u)) / rate``, from Phi(u) where it is small."""
+
+    def quantile(u: Array) -> Array:
+        left, right = _halves(u)
+        value = jnp.where(u < 0, -jnp.log1p(-ndtr(left)), -log_ndtr(-right))
+        return value / jnp.asarray(prior.rate, u.dtype)
+
+    return quantile
 
 
 _CLOSED_FORMS: dict[type, Callable[[Any], Callable[[Array], Array]]] = {
+    dist.HalfCauchy: _half_cauchy,
     dist.HalfNormal: _half_normal,
     dist.LogNormal: _log_normal,
     dist.Exponential: _exponential,

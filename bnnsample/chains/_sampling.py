@@ -40,19 +40,17 @@ class Sampler:
     """The compiled chunk of a run and the host side that collects its draws."""
 
     def __init__(
-        self, spec: KernelSpec, fixed: Parameters, plan: KeepPlan, thin: int, platform: str
+        self, spec: KernelSpec, parameters: Parameters, plan: KeepPlan, thin: int, platform: str
     ):
-        # Options that shape the program (None: derived inside; ints: loop bounds) stay static.
-        self.static = {k: v for k, v in fixed.items() if v is None or isinstance(v, int)}
+        self.static, self.dynamic = spec.split(parameters)
         self.spec, self.plan, self.thin, self.platform = spec, plan, thin, platform
         self.program = Program(self._chunk, donate=(4,))
-        self.capacity = MAX_CHUNK
+        self.capacity = 0
 
     def run(
         self,
         posterior: Posterior,
         watch: Watch,
-        parameters: Parameters,
         states: Any,
         key: Array,
         num_samples: int,
@@ -61,9 +59,9 @@ class Sampler:
         """Draw ``num_samples`` per chain; Ctrl-C between chunks returns what has been drawn."""
         num_chains = jax.tree.leaves(states)[0].shape[0]
         keys = jax.random.split(key, num_chains)
-        dynamic = {k: jnp.asarray(v) for k, v in parameters.items() if k not in self.static}
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
-        self.capacity = self._capacity(posterior, watch, states, num_chains, num_samples)
+        if not self.capacity:
+            self.capacity = self._capacity(posterior, watch, states, num_chains, num_samples)
         zeros = jax.tree.map(lambda a: jnp.zeros((num_chains, *a.shape), a.dtype), template)
         moments = {"mean": zeros, "square": jax.tree.map(jnp.copy, zeros)}
         collected = _Collector(self.plan)
@@ -74,7 +72,7 @@ class Sampler:
                 states, moments, small, kept = self.program(
                     posterior,
                     watch,
-                    dynamic,
+                    self.dynamic,
                     keys,
                     (states, moments),
                     jnp.asarray(start, jnp.int32),
@@ -150,7 +148,7 @@ class Sampler:
 
     def _thinned_step(self, posterior, parameters, key, state):
         def step(key, state):
-            return self.spec.step(key, posterior.potential, state, parameters)
+            return self.spec.step(key, self.spec.view(posterior), state, parameters)
 
         if self.thin == 1:
             return step(key, state)

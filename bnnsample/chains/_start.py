@@ -28,7 +28,7 @@ def start_chains(
 
     def make_states(posterior, keys, positions):
         def one(key, position):
-            return spec.init(key, posterior.potential, position)
+            return spec.init(key, spec.view(posterior), position)
 
         return map_chains(one, platform)(keys, positions)
 

@@ -1,12 +1,15 @@
 """Collapsed coordinates: the readout integrated out, the chain moves in the hidden layers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from bnnsample.coordinates._posterior import Parameters, Position, Posterior
+from bnnsample.kernels import UnitTarget
 from bnnsample.repriorisation import Factor, log_marginal_likelihood
 from bnnsample.repriorisation._readout import draw_from_factor
 
@@ -23,6 +26,36 @@ class Collapsed(Posterior):
         psi = self.model.features(position["hidden"], self.x)
         value = log_marginal_likelihood(psi, self.y, self.gaussian_scale(position))
         return -value - self.log_correction(position)
+
+    def unit_target(self) -> UnitTarget:
+        """The potential as a function of a sum over the units of the last hidden layer."""
+        layer = self.model.units
+        assert layer is not None, "refused before a run: the model has no units"
+
+        def split(position):
+            hidden = position["hidden"]
+            return layer.get(hidden), {**position, "hidden": layer.put(hidden, None)}
+
+        def join(units, rest):
+            return {**rest, "hidden": layer.put(rest["hidden"], units)}
+
+        def column_scale(rest):
+            scale = self.gaussian_scale(rest)
+            return scale[:, None] if scale.ndim else scale
+
+        def columns(units, rest):
+            phi = layer.features(units, layer.lower(rest["hidden"], self.x))
+            return self.model.scaled(phi) / column_scale(rest)
+
+        def base(rest):
+            scale, (n, d) = column_scale(rest), self.y.shape
+            ones = jnp.full((n, 1), self.model.readout_bias_std, self.y.dtype) / scale
+            log_scale = jnp.sum(jnp.log(jnp.broadcast_to(scale, (n, 1))))
+            constant = d * (log_scale + 0.5 * n * math.log(2 * math.pi))
+            M0 = jnp.eye(n, dtype=self.y.dtype) + ones @ ones.T
+            return M0, self.y / scale, constant - self.log_correction(rest)
+
+        return UnitTarget(self.potential, split, join, columns, base)
 
     def reference_position(self, parameters: Parameters, unknowns: dict[str, Array]) -> Position:
         return {"hidden": parameters["hidden"], "unknowns": unknowns}

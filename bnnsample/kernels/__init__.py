@@ -1,21 +1,22 @@
 """Markov kernels to BlackJAX's protocol, usable with BlackJAX on any potential.
 
-The four of this library target ``N(q; 0, I) exp(-potential(q))``, are exact for the Gaussian
-part, and do not slow down as the dimension grows. Each is called as ``kernel(potential, ...)``
-and has ``init`` and ``build_kernel``, as BlackJAX's own do. ``KERNELS`` lists them beside
-BlackJAX's ``hmc``, ``nuts``, ``ghmc``, ``mala``, ``mclmc`` and ``adjusted_mclmc``, as ``run`` takes them.
+``infinite_hmc``, ``infinite_mala``, ``pcn`` and ``elliptical_slice`` target
+``N(q; 0, I) exp(-potential(q))``, are exact for the Gaussian part, and do not slow down as the
+dimension grows. ``unitwise`` does so for a potential that is a function of a sum over units. Each
+is called as ``kernel(potential, ...)`` and has ``init`` and ``build_kernel``, as BlackJAX's own do.
+``run`` takes them by name beside BlackJAX's ``hmc``, ``nuts``, ``ghmc``, ``mala``, ``mclmc`` and
+``adjusted_mclmc``.
 """
 
 import blackjax
 
-from bnnsample.kernels import _elliptical_slice
-from bnnsample.kernels import _infinite_hmc
-from bnnsample.kernels import _infinite_mala
-from bnnsample.kernels import _pcn
+from bnnsample.kernels import _elliptical_slice, _infinite_hmc, _infinite_mala, _pcn, _unitwise
+from bnnsample.kernels._unitwise import UnitTarget as UnitTarget
 
 infinite_hmc = blackjax.generate_top_level_api_from(_infinite_hmc)
 infinite_mala = blackjax.generate_top_level_api_from(_infinite_mala)
 pcn = blackjax.generate_top_level_api_from(_pcn)
 elliptical_slice = blackjax.generate_top_level_api_from(_elliptical_slice)
+unitwise = blackjax.generate_top_level_api_from(_unitwise)
 
-__all__ = ["elliptical_slice", "infinite_hmc", "infinite_mala", "pcn"]
+__all__ = ["UnitTarget", "elliptical_slice", "infinite_hmc", "infinite_mala", "pcn", "unitwise"]

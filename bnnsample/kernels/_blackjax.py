@@ -188,6 +188,7 @@ NUTS = _spec(
     _init(blackjax.nuts, False),
     _nuts_step,
     defaults={"step_size": None, "inverse_mass_matrix": None, "max_num_doublings": 10},
+    static=frozenset({"max_num_doublings"}),
     target_acceptance=0.8,
     initial_step_size=0.1,
     has_metric=True,

@@ -10,7 +10,7 @@ from jax import Array
 
 from bnnsample.kernels._metropolis import DIVERGENCE_THRESHOLD, metropolis
 from bnnsample.kernels._reference import inner, kick, normal_like, rotate, select
-from bnnsample.kernels._splitting import kick_weights
+from bnnsample.kernels._splitting import strang
 
 Pytree = Any
 
@@ -39,20 +39,36 @@ def init(position: Pytree, potential: Callable[[Pytree], Array]) -> InfiniteHMCS
 
 
 def build_kernel(divergence_threshold: float = DIVERGENCE_THRESHOLD) -> Callable[..., tuple]:
-    """``kernel(key, state, potential, step_size, num_integration_steps) -> (state, info)``."""
+    """``kernel(key, state, potential, step_size, num_integration_steps[, kick_scale])``."""
 
-    def kernel(key, state, potential, step_size, num_integration_steps):
-        momentum_key, accept_key = jax.random.split(key)
-        momentum = normal_like(momentum_key, state.position)
-        proposal, _, difference = integrate(
-            potential, state, momentum, step_size, num_integration_steps
+    def kernel(key, state, potential, step_size, num_integration_steps, kick_scale=1.0):
+        weights = strang(step_size, kick_scale, state.potential.dtype)
+        return transition(
+            key, state, potential, step_size, num_integration_steps, weights, divergence_threshold
         )
-        verdict = metropolis(accept_key, difference, divergence_threshold)
-        steps = jnp.asarray(num_integration_steps, jnp.int32)
-        new_state = select(verdict.is_accepted, proposal, state)
-        return new_state, InfiniteHMCInfo(*verdict, steps, difference)
 
     return kernel
+
+
+def transition(
+    key: Array,
+    state: InfiniteHMCState,
+    potential: Callable[[Pytree], Array],
+    step_size: Array | float,
+    num_integration_steps: Array | int,
+    weights: tuple[Array, Array],
+    divergence_threshold: float,
+) -> tuple[InfiniteHMCState, InfiniteHMCInfo]:
+    """Fresh momentum, one trajectory with the given kick weights, Metropolis test."""
+    momentum_key, accept_key = jax.random.split(key)
+    momentum = normal_like(momentum_key, state.position)
+    proposal, _, difference = integrate(
+        potential, state, momentum, step_size, num_integration_steps, weights
+    )
+    verdict = metropolis(accept_key, difference, divergence_threshold)
+    steps = jnp.asarray(num_integration_steps, jnp.int32)
+    new_state = select(verdict.is_accepted, proposal, state)
+    return new_state, InfiniteHMCInfo(*verdict, steps, difference)
 
 
 def integrate(
@@ -61,6 +77,7 @@ def integrate(
     momentum: Pytree,
     step_size: Array | float,
     num_integration_steps: Array | int,
+    weights: tuple[Array, Array],
 ) -> tuple[InfiniteHMCState, Pytree, Array]:
     """One trajectory: its end state and momentum, and its energy difference.
 
@@ -74,7 +91,7 @@ def integrate(
     """
     dtype = state.potential.dtype
     gradient_fn = jax.value_and_grad(potential)
-    outer, interior = kick_weights(step_size, num_integration_steps, dtype)
+    outer, interior = weights
 
     def weighted_kick(p, gradient, weight):
         kicked = kick(p, gradient, weight)
@@ -99,6 +116,7 @@ def as_top_level_api(
     potential: Callable[[Pytree], Array],
     step_size: Array | float,
     num_integration_steps: Array | int,
+    kick_scale: Array | float = 1.0,
     *,
     divergence_threshold: float = DIVERGENCE_THRESHOLD,
 ) -> SamplingAlgorithm:
@@ -111,11 +129,12 @@ def as_top_level_api(
         potential: minus the log density relative to N(0, I).
         step_size: angle of one rotation, in radians.
         num_integration_steps: rotations, and gradients, per transition.
+        kick_scale: factor on every kick; 1 follows the Hamiltonian flow, others are as exact.
         divergence_threshold: energy differences above it are counted as divergent.
     """
     return build_sampling_algorithm(
         build_kernel(divergence_threshold),
         init,
         potential,
-        kernel_args=(step_size, num_integration_steps),
+        kernel_args=(step_size, num_integration_steps, kick_scale),
     )

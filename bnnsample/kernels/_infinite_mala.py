@@ -6,21 +6,22 @@ from typing import Any
 from blackjax.base import SamplingAlgorithm, build_sampling_algorithm
 from jax import Array
 
-from bnnsample.kernels import _infinite_hmc as infinite_hmc
 from bnnsample.kernels._metropolis import DIVERGENCE_THRESHOLD
 from bnnsample.kernels._infinite_hmc import InfiniteHMCInfo as InfiniteMALAInfo
 from bnnsample.kernels._infinite_hmc import InfiniteHMCState as InfiniteMALAState
 from bnnsample.kernels._infinite_hmc import init as init
+from bnnsample.kernels._infinite_hmc import transition
+from bnnsample.kernels._splitting import semi_implicit
 
 Pytree = Any
 
 
 def build_kernel(divergence_threshold: float = DIVERGENCE_THRESHOLD) -> Callable[..., tuple]:
     """``kernel(key, state, potential, step_size) -> (state, info)``."""
-    trajectory = infinite_hmc.build_kernel(divergence_threshold)
 
     def kernel(key, state, potential, step_size) -> tuple[InfiniteMALAState, InfiniteMALAInfo]:
-        return trajectory(key, state, potential, step_size, 1)
+        weights = semi_implicit(step_size, state.potential.dtype)
+        return transition(key, state, potential, step_size, 1, weights, divergence_threshold)
 
     return kernel
 

@@ -1,15 +1,19 @@
-"""The four prior-exact kernels as a run uses them."""
+"""The prior-exact kernels as a run uses them."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 
-from bnnsample.kernels import _elliptical_slice, _infinite_hmc, _infinite_mala, _pcn
+from bnnsample.kernels import _elliptical_slice, _infinite_hmc, _infinite_mala, _pcn, _unitwise
 from bnnsample.kernels._reference import half_square
 from bnnsample.kernels._spec import KernelSpec, Statistics
 
 QUARTER_TURN = math.pi / 2
+# Measured on wide one-layer networks: a quarter turn in one step is accepted most often with a
+# kick of about a tenth of the Hamiltonian one, and beats three full steps from width 2048 up.
+GENTLE_KICK = 0.125
+MOST_STEPS_FOR_GENTLE_KICK = 4
 
 
 def _log_density(state):
@@ -31,21 +35,49 @@ def _statistics(info, step_size, dtype) -> Statistics:
 
 def _infinite_hmc_step(key, potential, state, parameters):
     law_key, key = jax.random.split(key)
-    step_size, num_steps = _trajectory(law_key, parameters, state.potential.dtype)
+    dtype = state.potential.dtype
+    step_size, num_steps = _trajectory(law_key, parameters, dtype)
     kernel = _infinite_hmc.build_kernel()
-    state, info = kernel(key, state, potential, step_size, num_steps)
-    return state, _statistics(info, step_size, state.potential.dtype)
+    kick_scale = jnp.asarray(parameters["kick_scale"], dtype)
+    state, info = kernel(key, state, potential, step_size, num_steps, kick_scale)
+    return state, _statistics(info, step_size, dtype)
 
 
 def _trajectory(key, parameters, dtype):
+    """Step size and number of steps of one trajectory, the step size jittered.
+
+    ``num_integration_steps`` 0: as many as make ``trajectory_angle`` at most ``step_size`` each.
+    """
     angle = jnp.asarray(parameters["trajectory_angle"], dtype)
-    jitter = jnp.asarray(parameters["jitter"], dtype)
     step_size = jnp.asarray(parameters["step_size"], dtype)
-    num_steps = parameters["num_integration_steps"]
-    if num_steps is None:
-        num_steps = jnp.maximum(jnp.ceil(angle / step_size - 1e-3), 1).astype(jnp.int32)
-    factor = 1 + jitter * jax.random.uniform(key, dtype=dtype, minval=-1, maxval=1)
-    return factor * angle / jnp.asarray(num_steps, dtype), num_steps
+    given = jnp.asarray(parameters["num_integration_steps"], jnp.int32)
+    # A hair below a whole number of steps is that number.
+    derived = jnp.maximum(jnp.ceil(angle / step_size - 1e-3), 1).astype(jnp.int32)
+    num_steps = jnp.where(given > 0, given, derived)
+    length = jnp.where(given > 0, step_size, angle / derived.astype(dtype))
+    jitter = jnp.asarray(parameters["jitter"], dtype)
+    return length * (1 + jitter * jax.random.uniform(key, (), dtype, -1, 1)), num_steps
+
+
+def _quarter_turns(step_size, parameters):
+    """Numbers of steps to a quarter turn near the adapted one; for few, one with a gentle kick."""
+    angle = parameters["trajectory_angle"]
+    adapted = max(1, math.ceil(angle / step_size - 1e-3))
+    tried = [(k, 1.0) for k in (adapted - 1, adapted, adapted + 1) if k >= 1]
+    if adapted <= MOST_STEPS_FOR_GENTLE_KICK:
+        tried.append((1, GENTLE_KICK))
+    return [{"step_size": angle / k, "num_integration_steps": k, "kick_scale": s} for k, s in tried]
+
+
+def _complete(parameters):
+    """The step size and the number of steps from one another where the user gave one of them."""
+    angle = parameters["trajectory_angle"]
+    step_size, num_steps = parameters["step_size"], parameters["num_integration_steps"]
+    if step_size is None and num_steps:
+        return {**parameters, "step_size": min(angle / num_steps, QUARTER_TURN)}
+    if step_size is not None and not num_steps:
+        return {**parameters, "num_integration_steps": max(1, round(angle / step_size))}
+    return parameters
 
 
 def _one_parameter_step(module):
@@ -63,6 +95,15 @@ def _elliptical_slice_step(key, potential, state, parameters):
     return state, _statistics(info, jnp.nan, state.potential.dtype)
 
 
+def _unitwise_step(key, target, state, parameters):
+    law_key, key = jax.random.split(key)
+    dtype = state.potential.dtype
+    step_size, num_steps = _trajectory(law_key, parameters, dtype)
+    kernel = _unitwise.build_kernel(parameters["num_blocks"])
+    state, info = kernel(key, state, target, step_size, num_steps)
+    return state, _statistics(info, step_size, dtype)
+
+
 INFINITE_HMC = KernelSpec(
     "infinite_hmc",
     _init(_infinite_hmc),
@@ -70,12 +111,34 @@ INFINITE_HMC = KernelSpec(
     _log_density,
     {
         "step_size": None,
-        "num_integration_steps": None,
+        "num_integration_steps": 0,
         "trajectory_angle": QUARTER_TURN,
         "jitter": 0.1,
+        "kick_scale": 1.0,
     },
-    target_acceptance=0.75,
+    target_acceptance=0.8,
     max_step_size=QUARTER_TURN,
+    candidates=_quarter_turns,
+    complete=_complete,
+)
+UNITWISE = KernelSpec(
+    "unitwise",
+    _init(_unitwise),
+    _unitwise_step,
+    _log_density,
+    {
+        "step_size": None,
+        "num_integration_steps": 0,
+        "trajectory_angle": QUARTER_TURN,
+        "jitter": 0.1,
+        "num_blocks": 16,
+    },
+    target_acceptance=0.8,
+    max_step_size=QUARTER_TURN,
+    complete=_complete,
+    view=lambda posterior: posterior.unit_target(),
+    needs_units=True,
+    static=frozenset({"num_blocks"}),
 )
 INFINITE_MALA = KernelSpec(
     "infinite_mala",
@@ -101,4 +164,5 @@ ELLIPTICAL_SLICE = KernelSpec(
     _elliptical_slice_step,
     _log_density,
     {"max_evaluations": 100},
+    static=frozenset({"max_evaluations"}),
 )

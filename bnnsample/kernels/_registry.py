@@ -10,11 +10,14 @@ import numpy as np
 from bnnsample.kernels import _blackjax, _prior_exact
 from bnnsample.kernels._spec import KernelSpec
 
+COUNTS = ("num_integration_steps", "max_evaluations", "max_num_doublings", "num_blocks")
+
 KERNELS: dict[str, KernelSpec] = {
     spec.name: spec
     for spec in (
         _prior_exact.INFINITE_HMC,
         _prior_exact.INFINITE_MALA,
+        _prior_exact.UNITWISE,
         _prior_exact.PCN,
         _prior_exact.ELLIPTICAL_SLICE,
         _blackjax.HMC,
@@ -53,12 +56,12 @@ def resolve_kernel(
     for option, value in options.items():
         if value is not None:
             options[option] = _checked(name, option, value, spec)
-    return spec, {**spec.defaults, **options}, target
+    return spec, spec.complete({**spec.defaults, **options}), target
 
 
 def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
     label = f"kernel_options[{option!r}] of {kernel!r}"
-    if option in ("num_integration_steps", "max_evaluations", "max_num_doublings"):
+    if option in COUNTS:
         try:
             value = operator.index(value)
         except TypeError:

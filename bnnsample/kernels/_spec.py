@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from bnnsample.kernels._reference import half_square
@@ -29,17 +30,24 @@ class KernelSpec:
 
     Attributes:
         name: as given to ``run``.
-        init: ``(key, potential, position) -> state``; a state has a ``position``.
-        step: ``(key, potential, state, parameters) -> (state, Statistics)``.
+        init: ``(key, target, position) -> state``; a state has a ``position``.
+        step: ``(key, target, state, parameters) -> (state, Statistics)``.
+        view: what of a posterior the kernel takes as its target: the potential, or more.
         log_density: ``state -> log density`` of the position up to a constant.
         defaults: every option with its default. ``step_size`` None: adapted.
+        static: options that shape the compiled program, beside those left at None.
         target_acceptance: default target of dual averaging; None: nothing is adapted.
         initial_step_size: where dual averaging starts.
         max_step_size: its upper bound.
         has_metric: a diagonal inverse mass matrix is adapted as well.
         tuner: BlackJAX's own tuner in place of dual averaging,
             ``(key, potential, state, num_steps, parameters) -> (state, parameters)``.
+        complete: fills in options that follow from others the user gave.
+        candidates: settings to try on the chains once the step size is adapted,
+            ``(step_size, parameters) -> [changes to parameters]``; the one with the highest
+            ``acceptance_rate^2`` per gradient is kept.
         needs_dimensions: refused for a chain with no coordinate to move.
+        needs_units: moves the units of the last hidden layer, in collapsed coordinates alone.
         is_exact: leaves the posterior invariant (False: biased by its step size).
     """
 
@@ -48,14 +56,24 @@ class KernelSpec:
     step: Callable[[Array, Potential, Any, Parameters], tuple[Any, Statistics]]
     log_density: Callable[[Any], Array]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    static: frozenset[str] = frozenset()
     target_acceptance: float | None = None
     initial_step_size: float = 0.5
     max_step_size: float = float("inf")
     has_metric: bool = False
     tuner: Callable[..., tuple[Any, Parameters]] | None = None
     tuner_gradients: int = 0
+    complete: Callable[[Parameters], Parameters] = lambda parameters: parameters
+    view: Callable[[Any], Any] = lambda posterior: posterior.potential
+    candidates: Callable[[float, Parameters], list[Parameters]] | None = None
     needs_dimensions: bool = False
+    needs_units: bool = False
     is_exact: bool = True
+
+    def split(self, parameters: Parameters) -> tuple[Parameters, Parameters]:
+        """Options a program is built for (None: derived inside) and those it takes as arrays."""
+        static = {k: v for k, v in parameters.items() if v is None or k in self.static}
+        return static, {k: jnp.asarray(v) for k, v in parameters.items() if k not in static}
 
 
 def log_density_of(potential: Potential) -> Potential:

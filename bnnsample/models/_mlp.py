@@ -7,7 +7,7 @@ import jax
 from jax import Array
 
 from bnnsample.models._checks import check_standard_deviation, widths_of
-from bnnsample.models._model import Model, Width
+from bnnsample.models._model import Model, UnitLayer, Width
 from ntk import Dense, resolve_activation
 
 
@@ -52,11 +52,17 @@ def mlp(
             fan_in = fan_out
         return hidden
 
-    def hidden_features(hidden: list[dict[str, Array]], x: Array) -> Array:
+    def unit_features(parameters: dict[str, Array], z: Array) -> Array:
+        return nonlinearity(dense.apply(parameters, z))
+
+    def lower(hidden: list[dict[str, Array]], x: Array) -> Array:
         z = x.reshape(x.shape[0], -1)
-        for parameters in hidden:
-            z = nonlinearity(dense.apply(parameters, z))
+        for parameters in hidden[:-1]:
+            z = unit_features(parameters, z)
         return z
+
+    def hidden_features(hidden: list[dict[str, Array]], x: Array) -> Array:
+        return unit_features(hidden[-1], lower(hidden, x))
 
     description = None
     if isinstance(activation, str):
@@ -75,4 +81,7 @@ def mlp(
         float(readout_bias_std),
         "mlp",
         description,
+        UnitLayer(
+            lower, lambda hidden: hidden[-1], lambda hidden, u: [*hidden[:-1], u], unit_features
+        ),
     )

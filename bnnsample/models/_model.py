@@ -13,6 +13,23 @@ Width = int | Sequence[int]
 
 
 @dataclass(frozen=True)
+class UnitLayer:
+    """The last hidden layer as a set of units, for kernels that move unit by unit.
+
+    Attributes:
+        lower: ``(h, x) -> z``, the layer's inputs, a function of the other layers.
+        get: ``h -> units``, the layer's parameters; the last axis of every leaf is the unit.
+        put: ``(h, units) -> h``; ``h`` may hold None in the layer's place.
+        features: ``(units, z) -> [n, p0]``; column ``j`` is a function of unit ``j`` alone.
+    """
+
+    lower: Callable[[Pytree, Array], Array]
+    get: Callable[[Pytree], Pytree]
+    put: Callable[[Pytree, Pytree], Pytree]
+    features: Callable[[Pytree, Array], Array]
+
+
+@dataclass(frozen=True)
 class Model:
     """``f(x) = Psi(x; h) W`` with every parameter's prior N(0, 1).
 
@@ -23,7 +40,8 @@ class Model:
 
     with the constant column last, left out when ``readout_bias_std`` is 0. The two scales
     are standard deviations. ``description`` holds what is needed to rebuild a model of this
-    library from a stored result; it is ``None`` for a network of the user's own.
+    library from a stored result; it is ``None`` for a network of the user's own. ``units`` names the last hidden layer's units where
+    the network has them.
     """
 
     init_hidden: Callable[[Array, Array, Width], Pytree]
@@ -32,6 +50,7 @@ class Model:
     readout_bias_std: float = 0.1
     name: str = "model"
     description: Mapping[str, Any] | None = field(default=None, compare=False)
+    units: UnitLayer | None = field(default=None, compare=False)
 
     def init(self, key: Array, x: Array, width: Width, num_outputs: int = 1) -> dict[str, Pytree]:
         """A draw from the prior, ``{"hidden": h, "readout": W [p, num_outputs]}``.
@@ -47,12 +66,15 @@ class Model:
 
     def features(self, hidden: Pytree, x: Array) -> Array:
         """Scaled features ``Psi [n, p]`` of inputs ``x [n, ...]``, the bias column last."""
-        phi = self.hidden_features(hidden, x)
-        psi = phi * jnp.asarray(self.readout_weight_std / phi.shape[1] ** 0.5, phi.dtype)
+        psi = self.scaled(self.hidden_features(hidden, x))
         if self.readout_bias_std == 0:
             return psi
         bias = jnp.full((psi.shape[0], 1), self.readout_bias_std, psi.dtype)
         return jnp.concatenate([psi, bias], axis=1)
+
+    def scaled(self, phi: Array) -> Array:
+        """``readout_weight_std / sqrt(p0)`` times unscaled features ``[n, p0]``."""
+        return phi * jnp.asarray(self.readout_weight_std / phi.shape[1] ** 0.5, phi.dtype)
 
     def apply(self, parameters: Mapping[str, Pytree], x: Array) -> Array:
         """The network's outputs ``[n, d]`` for ``parameters`` as ``init`` returns them."""

@@ -2,8 +2,8 @@
 
 from bnnsample.results._ess import effective_sample_size as effective_sample_size
 from bnnsample.results._ess import r_hat as r_hat
+from bnnsample.results._load import load as load
 from bnnsample.results._predict import Prediction as Prediction
 from bnnsample.results._result import Result as Result
-from bnnsample.results._storage import load as load
 
 __all__ = ["Prediction", "Result", "effective_sample_size", "load", "r_hat"]

@@ -1,5 +1,6 @@
 """The one place where ArviZ 0.x (InferenceData) and ArviZ 1.x (xarray's DataTree) differ."""
 
+import importlib
 import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -48,5 +49,4 @@ def _import_arviz() -> ModuleType:
     # line announces the coming 1.x with a FutureWarning.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
+        return importlib.import_module("arviz")

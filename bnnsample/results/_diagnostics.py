@@ -9,13 +9,13 @@ from bnnsample._record import RunRecord
 from bnnsample.results._ess import (
     MIN_DRAWS,
     bulk_ess,
-    effective_sample_size,
     is_constant,
     r_hat,
+    spread_ess,
     tail_ess,
 )
 
-MAX_QUANTITIES = 256
+MAX_QUANTITIES = 128
 COLUMNS = (
     "ess_bulk_median",
     "ess_bulk_min",
@@ -69,8 +69,9 @@ def diagnostics(record: RunRecord) -> pd.DataFrame:
 
 def _row(record: RunRecord, draws: np.ndarray) -> list[float]:
     q = subset(draws)
-    bulk, tail, size = bulk_ess(q), tail_ess(q), effective_sample_size(q)
-    median = _reduce(np.median, size)
+    bulk, tail = bulk_ess(q), tail_ess(q)
+    # ``effective_sample_size``, without computing the bulk ESS twice.
+    median = _reduce(np.median, np.fmin(bulk, spread_ess(q)))
     return [
         _reduce(np.median, bulk),
         _reduce(np.min, bulk),

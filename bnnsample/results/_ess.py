@@ -28,11 +28,16 @@ def effective_sample_size(draws: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: fewer than two axes.
     """
-    q, shape = _as_matrix(draws)
-    squares = (q - q.mean(axis=(0, 1))) ** 2
     # fmin: where the squares never change (two symmetric values), the first term decides.
-    size = np.fmin(bulk_ess(q), bulk_ess(squares))
-    return size.reshape(shape)
+    return np.fmin(bulk_ess(draws), spread_ess(draws))
+
+
+def spread_ess(draws: np.ndarray) -> np.ndarray:
+    """Bulk ESS ``[...]`` of ``(q - mean)^2``, capped; NaN where undefined."""
+    q, shape = _as_matrix(draws)
+    with np.errstate(invalid="ignore"):  # infinite draws: their squares are NaN, as they should
+        squares = (q - q.mean(axis=(0, 1))) ** 2
+    return bulk_ess(squares).reshape(shape)
 
 
 def bulk_ess(draws: np.ndarray) -> np.ndarray:

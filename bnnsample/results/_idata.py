@@ -18,7 +18,9 @@ _DIMS = {
     "f_mean": ("eval_point", "output"),
     "y": ("eval_point", "output"),
     "log_likelihood": ("observation",),
-    "projection": ("projection",),
+    # Not "projection": xarray makes a variable with the name of its own dimension a coordinate,
+    # which ArviZ's functions skip or refuse.
+    "projection": ("projection_index",),
     "hidden": ("hidden_index",),
 }
 _DESCRIPTIONS = {
@@ -32,7 +34,7 @@ _DESCRIPTIONS = {
 
 def build_groups(record: RunRecord, created_at: str) -> dict[str, xr.Dataset]:
     """ArviZ's groups as datasets; ``f``, ``f_mean``, ``y`` and log-likelihoods in y's own units."""
-    draws, prior = _in_user_units(record, record.draws), _in_user_units(record, record.prior)
+    draws, prior = in_user_units(record, record.draws), in_user_units(record, record.prior)
     unknowns = unknown_names(record)
     posterior = [*_present(draws, "f", "f_mean", "projection", "hidden"), *unknowns]
     groups = {
@@ -65,7 +67,7 @@ def is_identity(standardizer: Standardizer) -> bool:
     return not shift.any() and bool((scale == 1).all())
 
 
-def _in_user_units(record: RunRecord, draws: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def in_user_units(record: RunRecord, draws: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     standardizer = record.standardizer
     if is_identity(standardizer):
         return draws

@@ -58,8 +58,7 @@ def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction
 
 def precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
     """JAX's 64-bit mode as a run in ``dtype`` had it, whatever it is set to now."""
-    wide = np.dtype(dtype) == np.float64
-    return jax.enable_x64(wide) if wide != jax.config.jax_enable_x64 else contextlib.nullcontext()
+    return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
 def _one_draw(
@@ -200,7 +199,8 @@ def _checked_inputs(record: RunRecord, x: Any) -> np.ndarray:
     if array.shape[1:] != expected:
         trailing = ", ".join(["m", *map(str, expected)])
         raise ValueError(f"x must have shape [{trailing}], as in training, got {tuple(given)}")
-    array = array.astype(record.x.dtype)
+    with np.errstate(over="ignore"):
+        array = array.astype(record.x.dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"x has values beyond the range of {record.x.dtype}, the run's dtype")
     return array

@@ -62,19 +62,31 @@ def rebuild(structure: Structure, leaf: Callable[[str], Any]) -> Pytree:
     raise ValueError(f"unknown kind of pytree node {kind!r}")
 
 
-def has_custom_nodes(structure: Structure) -> bool:
-    ((kind, content),) = structure.items()
-    if kind == "custom":
-        return True
-    if kind in ("list", "tuple"):
-        return any(map(has_custom_nodes, content))
-    return kind == "dict" and any(has_custom_nodes(node) for _, node in content)
+def assemble(
+    structure: Structure, leaves: Mapping[str, np.ndarray], template: Pytree | None
+) -> Pytree:
+    """Stored leaves in the containers of ``template``, or as ``rebuild`` makes them without one.
 
+    Leaves are matched by path. ``template`` holds shapes; stored leaves may have more axes in
+    front, such as chains and draws.
 
-def unflatten_like(template: Pytree, structure: Structure, leaves: Mapping[str, Any]) -> Pytree:
-    """Stored leaves in the containers of ``template``."""
-    ordered = [leaves[path] for path in leaf_paths(structure)]
-    return jax.tree.unflatten(jax.tree.structure(template), ordered)
+    Raises:
+        ValueError: leaves or shapes other than the template's.
+    """
+    if template is None:
+        return rebuild(structure, leaves.__getitem__)
+    paths = leaf_paths(describe(template))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(template)]
+    expected = dict(zip(paths, shapes, strict=True))
+    stored = {
+        path: leaf.shape[leaf.ndim - len(expected.get(path, ())) :] for path, leaf in leaves.items()
+    }
+    if expected != stored:
+        raise ValueError(
+            "the model does not fit the stored parameters: its arrays have shapes "
+            f"{expected}, the stored ones {stored}"
+        )
+    return jax.tree.unflatten(jax.tree.structure(template), [leaves[path] for path in paths])
 
 
 def _key(entry: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
@@ -60,6 +61,7 @@ def rebuild_posterior(
     standardizer: Standardizer,
     x: np.ndarray,
     y: np.ndarray,
+    *,
     model: Model | None,
     likelihood: Likelihood | None,
 ) -> Posterior | None:
@@ -69,28 +71,17 @@ def rebuild_posterior(
     if model is None or likelihood is None:
         return None
     width = settings["width"]
-    return COORDINATES[settings["coordinates"]](
-        model,
-        likelihood,
-        tuple(width) if isinstance(width, list) else width,
-        standardizer.inputs(x),
-        standardizer.targets(y),
-    )
-
-
-def parameter_template(posterior: Posterior, parameters: Any) -> Any:
-    """Shapes of one parameter draw under the posterior's model, which stored leaves must have.
-
-    Raises:
-        ValueError: the stored parameters are not those of this model.
-    """
-    with precision(posterior.y.dtype):
-        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
-    expected = [leaf.shape for leaf in jax.tree.leaves(template)]
-    stored = [leaf.shape[2:] for leaf in jax.tree.leaves(parameters)]
-    if expected != stored:
-        raise ValueError(
-            "the model does not fit the stored parameters: its arrays have shapes "
-            f"{expected}, the stored ones {stored}"
+    with precision(y.dtype):
+        return COORDINATES[settings["coordinates"]](
+            model,
+            likelihood,
+            tuple(width) if isinstance(width, list) else width,
+            jnp.asarray(standardizer.inputs(x)),
+            jnp.asarray(standardizer.targets(y)),
         )
-    return template
+
+
+def parameter_template(posterior: Posterior) -> Any:
+    """Shapes of one parameter draw ``{"hidden", "readout"}`` under the posterior's model."""
+    with precision(posterior.y.dtype):
+        return jax.eval_shape(posterior.prior_parameters, jax.random.key(0))

@@ -16,7 +16,6 @@ from bnnsample.results import _pytree, _zarr
 from bnnsample.results._idata import build_groups, is_identity
 from bnnsample.results._json import to_json
 from bnnsample.results._rebuild import parameter_template, rebuild_posterior
-from bnnsample.results._result import Result
 
 _COUNTERS = (
     "num_gradients",
@@ -59,28 +58,18 @@ def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False)
     _zarr.write(Path(path), groups, metadata, overwrite)
 
 
-def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = None) -> Result:
-    """A result as ``Result.save`` wrote it; draws and parameters are the same bit for bit.
-
-    Nothing stored is executed. A model of ``models.mlp`` with a named activation and a
-    ``Gaussian`` likelihood with numbers or a well-known NumPyro prior are rebuilt; for others
-    pass ``model`` or ``likelihood``. Without them everything but ``predict`` works.
-
-    Raises:
-        FileNotFoundError: nothing at ``path``.
-        ValueError: not a result, one of a newer format, one that is truncated or damaged, or a
-            ``model`` that does not fit the stored parameters.
-    """
-    path = Path(path)
+def read_record(
+    path: Path, model: Model | None, likelihood: Likelihood | None
+) -> tuple[RunRecord, str]:
+    """The record as saved, and when it was created; see ``load``."""
     groups, metadata = _zarr.read(path)
     try:
-        record = _read_record(groups, metadata, model, likelihood)
+        return _to_record(groups, metadata, model, likelihood), metadata["created_at"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
-    return Result(record, created_at=metadata["created_at"])
 
 
-def _read_record(
+def _to_record(
     groups: Mapping[str, xr.Dataset],
     metadata: Mapping[str, Any],
     model: Model | None,
@@ -89,16 +78,10 @@ def _read_record(
     run = _arrays(groups["run"])
     standardizer = Standardizer(**{name: run[name] for name in _STANDARDIZER})
     x, y = groups["constant_data"]["x"].values, groups["observed_data"]["y"].values
-    posterior = rebuild_posterior(metadata["settings"], standardizer, x, y, model, likelihood)
-    template = None
-    kept = _read_kept(groups, metadata)
-    if posterior is not None and kept is not None:
-        template = parameter_template(posterior, kept.parameters)
-        if _pytree.has_custom_nodes(metadata["parameters"]["structure"]):
-            kept = dataclasses.replace(kept, parameters=_into(template, kept.parameters))
-    moments = _read_tree(groups, "moments", metadata.get("moments"))
-    if template is not None and moments is not None:
-        moments = {name: _into(template, tree) for name, tree in moments.items()}
+    posterior = rebuild_posterior(
+        metadata["settings"], standardizer, x, y, model=model, likelihood=likelihood
+    )
+    template = None if posterior is None else parameter_template(posterior)
     return RunRecord(
         posterior=posterior,
         standardizer=standardizer,
@@ -109,8 +92,8 @@ def _read_record(
         prior=_read_prior(groups, metadata["prior"]),
         sample_stats={n: groups["sample_stats"][n].values for n in metadata["sample_stats"]},
         hidden_index=run["hidden_flat_index"],
-        kept=kept,
-        moments=moments,
+        kept=_read_kept(groups, metadata.get("parameters"), template),
+        moments=_read_moments(groups, metadata.get("moments"), template),
         settings=metadata["settings"],
         adapted=metadata["adapted"],
         **metadata["counters"],
@@ -146,14 +129,22 @@ def _add_kept(groups: dict[str, xr.Dataset], kept: KeptParameters) -> dict[str, 
 
 
 def _read_kept(
-    groups: Mapping[str, xr.Dataset], metadata: Mapping[str, Any]
+    groups: Mapping[str, xr.Dataset], stored: Mapping[str, Any] | None, template: Any
 ) -> KeptParameters | None:
-    if "parameters" not in metadata:
+    if stored is None:
         return None
-    stored = metadata["parameters"]
+    leaves = _read_leaves(groups, "parameters", stored["structure"])
+    parameters = _pytree.assemble(stored["structure"], leaves, template)
     unknowns = {name: groups["kept_unknowns"][name].values for name in stored["unknowns"]}
-    parameters = _read_tree(groups, "parameters", stored["structure"])
     return KeptParameters(groups["kept"]["draws"].values, parameters, unknowns)
+
+
+def _read_moments(groups: Mapping[str, xr.Dataset], structure: Any, template: Any) -> Any:
+    if structure is None:
+        return None
+    leaves = _read_leaves(groups, "moments", structure)
+    both = None if template is None else {"mean": template, "variance": template}
+    return _pytree.assemble(structure, leaves, both)
 
 
 def _add_leaves(groups, root: str, tree: Any, structure, leading: tuple[str, ...]) -> None:
@@ -164,21 +155,14 @@ def _add_leaves(groups, root: str, tree: Any, structure, leading: tuple[str, ...
         groups[group] = groups.get(group, xr.Dataset()).assign({name: (dims, array)})
 
 
-def _read_tree(groups: Mapping[str, xr.Dataset], root: str, structure: Any) -> Any:
-    if structure is None:
-        return None
-
-    def leaf(path: str) -> np.ndarray:
+def _read_leaves(
+    groups: Mapping[str, xr.Dataset], root: str, structure: Any
+) -> dict[str, np.ndarray]:
+    leaves = {}
+    for path in _pytree.leaf_paths(structure):
         group, _, name = f"{root}/{path}".rpartition("/")
-        return groups[group][name].values
-
-    return _pytree.rebuild(structure, leaf)
-
-
-def _into(template: Any, tree: Any) -> Any:
-    """A tree read back as plain containers in the containers of the model."""
-    structure = _pytree.describe(tree)
-    return _pytree.unflatten_like(template, structure, _pytree.leaves_by_path(tree, structure))
+        leaves[path] = groups[group][name].values
+    return leaves
 
 
 def _plain_arrays(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:

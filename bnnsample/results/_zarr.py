@@ -110,9 +110,7 @@ def _encoding(groups: Mapping[str, xr.Dataset]) -> dict[str, dict[str, dict[str,
 def _read_tree(path: Path) -> dict[str, xr.Dataset]:
     with xr.open_datatree(path, engine="zarr", consolidated=True, chunks=None) as tree:
         return {
-            node.path.strip("/"): node.to_dataset(inherit=False).load()
-            for node in tree.subtree
-            if node.has_data or node.has_coords
+            node.path.strip("/"): node.to_dataset(inherit=False).load() for node in tree.subtree
         }
 
 
@@ -128,7 +126,7 @@ def _verify(groups: Mapping[str, xr.Dataset], checksums: Mapping[str, int]) -> N
 
 def _checksum(array: np.ndarray) -> int:
     start = zlib.crc32(f"{array.dtype.str}{array.shape}".encode())
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), start)
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, start)
 
 
 def _is_result(path: Path) -> bool:

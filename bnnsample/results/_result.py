@@ -1,0 +1,222 @@
+"""The result of a run: draws, verdict, predictions, parameters, storage and plots."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bnnsample._record import Pytree, RunRecord
+from bnnsample.results import _arviz, _plots, _storage
+from bnnsample.results._diagnostics import diagnostics, unknown_names
+from bnnsample.results._idata import build_groups, now
+from bnnsample.results._predict import Prediction, precision, predict
+from bnnsample.results._report import report
+
+
+class Result:
+    """What was sampled, and how well.
+
+    Made by ``bnnsample.run`` and ``bnnsample.load``. Statistics are computed on first use.
+    """
+
+    def __init__(self, record: RunRecord, created_at: str | None = None):
+        self._record = record
+        self._created_at = created_at or now()
+
+    @functools.cached_property
+    def idata(self) -> Any:
+        """The draws in ArviZ's schema: InferenceData (ArviZ 0.x) or ``xarray.DataTree`` (1.x).
+
+        ``posterior`` holds ``f`` and ``f_mean`` (chain, draw, eval_point, output),
+        ``projection``, ``hidden`` and every sampled hyperparameter; ``posterior_predictive`` and
+        ``prior_predictive`` hold ``y``; ``log_likelihood`` ``y`` (chain, draw, observation);
+        ``prior``, ``sample_stats``, ``observed_data`` and ``constant_data`` as usual. ``f``,
+        ``f_mean``, ``y`` and the log-likelihood are in the units of the y that was given; the
+        noise scale and ``lp`` are in the sampler's (standardised, if ``standardize=True``).
+        """
+        return _arviz.wrap(build_groups(self._record, self._created_at))
+
+    def summary(self, var_names: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+        """ArviZ's table, one row per quantity: mean, sd, interval, mcse, ess_bulk, ess_tail, r_hat.
+
+        Args:
+            var_names: names in ``idata.posterior``; default the posterior-mean function, the
+                hyperparameters, projections and hidden weights.
+            options: passed on to ArviZ's ``summary`` (``round_to``, ``kind``, ...). The names of
+                the interval's columns and its probability are those of the installed ArviZ.
+
+        Raises:
+            ValueError: a name that is not in ``idata.posterior``.
+        """
+        available = ["f_mean", *unknown_names(self._record), "projection", "hidden", "f"]
+        available = [name for name in available if name in self._record.draws]
+        if isinstance(var_names, str):
+            var_names = [var_names]
+        names = [name for name in available if name != "f"] if var_names is None else var_names
+        missing = [name for name in names if name not in available]
+        if missing:
+            raise ValueError(f"no variable {missing[0]!r}; choose from {', '.join(available)}")
+        return _arviz.summary(self.idata, names, **options)
+
+    def diagnostics(self) -> pd.DataFrame:
+        """ESS and R-hat per group of quantities, function space first.
+
+        Rows (those that the run has): ``posterior_mean_function`` (E[f | h]), ``function``,
+        ``log_likelihood``, ``hidden_weights``, ``projections``, ``hyperparameters``. Columns:
+        ``ess_bulk_median``, ``ess_bulk_min``, ``ess_tail_min``, ``r_hat_max`` over the group's
+        quantities, capped at the number of draws; ``ess_per_gradient`` and ``ess_per_second``
+        are the median of ``effective_sample_size`` (the worse of q and (q - mean)^2) over the
+        gradients and the seconds of sampling. At most 128 evenly spaced quantities of a group
+        are looked at. NaN: undefined, for want of draws or because nothing moved.
+        """
+        return self._diagnostics.copy()
+
+    def report(self) -> str:
+        """The verdict in plain words, with ESS per gradient and per second; prints nothing."""
+        return report(self._record, self._diagnostics)
+
+    def predict(self, x: Any, return_draws: bool = False) -> Prediction:
+        """The posterior predictive at inputs ``x [m, ...]``, in y's own units.
+
+        Averages over the kept parameter draws. Given the hidden layers the readout is
+        integrated out in closed form (Rao-Blackwell), whatever the coordinates: ``mean`` is the
+        average of E[f | h], ``std^2`` the average of var[f | h] plus the variance of E[f | h]
+        over draws, and ``predictive_std^2`` adds the average noise variance. Memory does not
+        grow with the number of draws, unless ``return_draws``.
+
+        Args:
+            x: new inputs in the shape of the training inputs; integers and DataFrames are
+                converted.
+            return_draws: also return draws of the noise-free function, one per kept draw.
+
+        Returns:
+            ``Prediction(mean, std, predictive_std, draws)``, arrays ``[m, d]``, or ``[m]`` when y
+            was given as ``[n]``; the two spreads are standard deviations.
+
+        Raises:
+            TypeError: x is not numeric.
+            ValueError: x has the wrong shape, is empty or not finite; the run kept no
+                parameters; or the network of a loaded result is not known.
+            FloatingPointError: a factorisation broke down in the run's precision.
+        """
+        return predict(self._record, x, return_draws)
+
+    def parameters(self, chain: int, draw: int) -> Pytree:
+        """JAX arrays ``{"hidden": h, "readout": W [p, d]}``: the parameters of one kept draw.
+
+        They belong to the inputs and targets as the sampler saw them: with ``standardize=True``
+        to standardised ones.
+
+        Raises:
+            ValueError: a draw that was not kept (the message lists those that were), a chain
+                that does not exist, or a run that kept none.
+        """
+        kept = self._record.kept
+        if kept is None or len(kept.draws) == 0:
+            raise ValueError('this run kept no parameters: run with keep="auto" or keep="all"')
+        num_chains = kept.parameters["readout"].shape[0]
+        if chain not in range(num_chains):
+            raise ValueError(f"chain must lie between 0 and {num_chains - 1}, got {chain}")
+        where = np.flatnonzero(kept.draws == draw)
+        if where.size == 0:
+            raise ValueError(
+                f"draw {draw} was not kept; the kept draws are {_abbreviate(kept.draws)}"
+            )
+        at = (chain, int(where[0]))
+        with precision(kept.parameters["readout"].dtype):
+            return jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
+
+    def save(self, path: Any, overwrite: bool = False) -> None:
+        """Write everything to one Zarr directory, which ``xarray.open_datatree`` reads too.
+
+        It holds the groups of ``idata``, the kept parameters by key path (``parameters/hidden/0``,
+        variable ``weight``, dims (chain, kept_draw, ...)) and what ``bnnsample.load`` needs. The
+        directory appears under ``path`` complete or not at all.
+
+        Raises:
+            FileExistsError: ``path`` exists; ``overwrite=True`` replaces a bnnsample result, and
+                never anything else.
+        """
+        _storage.save(self._record, path, self._created_at, overwrite)
+
+    def plot(self, kind: str = "trace", path: Any = None) -> Figure:
+        """A Matplotlib figure, also written to ``path`` if given (format by its suffix).
+
+        Args:
+            kind: ``"trace"``, ``"rank"``, ``"ess"`` (against the number of draws) or
+                ``"predictive"``.
+            path: a file name.
+
+        Raises:
+            ValueError: another kind.
+        """
+        return _plots.plot(self._record, kind, path)
+
+    @property
+    def record(self) -> RunRecord:
+        """Everything the results are made from, as plain arrays."""
+        return self._record
+
+    @property
+    def num_gradients(self) -> int:
+        """Gradients (potentials, for gradient-free kernels) of sampling, over all chains."""
+        return self._record.num_gradients
+
+    @property
+    def sampling_seconds(self) -> float:
+        """Wall time of sampling, without warm-up and compilation."""
+        return self._record.sampling_seconds
+
+    @property
+    def warmup_gradients(self) -> int:
+        """Gradients (or potentials) of the warm-up, over all chains."""
+        return self._record.warmup_gradients
+
+    @property
+    def warmup_seconds(self) -> float:
+        """Wall time of the warm-up."""
+        return self._record.warmup_seconds
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time of tracing and compiling."""
+        return self._record.compile_seconds
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The run's settings as plain values."""
+        return dict(self._record.settings)
+
+    @property
+    def adapted(self) -> dict[str, Any]:
+        """What the warm-up found, such as the step size, as plain values."""
+        return dict(self._record.adapted)
+
+    @property
+    def moments(self) -> Pytree | None:
+        """``{"mean": parameters, "variance": parameters}`` over all chains and draws."""
+        return self._record.moments
+
+    @functools.cached_property
+    def _diagnostics(self) -> pd.DataFrame:
+        return diagnostics(self._record)
+
+    def __repr__(self) -> str:
+        settings = self._record.settings
+        chains, draws = self._record.draws["f_mean"].shape[:2]
+        return (
+            f"<bnnsample.Result: {settings.get('kernel')} in {settings.get('coordinates')} "
+            f"coordinates, width {settings.get('width')},\n"
+            f" {chains} chain{'s' * (chains != 1)} of {draws} draws, {self.num_gradients:,} "
+            f"gradients in {self.sampling_seconds:.3g} s; print(result.report()) for the verdict>"
+        )
+
+
+def _abbreviate(draws: np.ndarray) -> str:
+    listed = [str(int(draw)) for draw in draws]
+    return ", ".join(listed if len(listed) <= 8 else [*listed[:4], "...", *listed[-2:]])

@@ -1,0 +1,179 @@
+"""What is wrong with a run and what to do next."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bnnsample._record import RunRecord
+from bnnsample.kernels._registry import KERNELS
+from bnnsample.results._ess import MIN_DRAWS
+
+# Vehtari et al. 2021, section 4.
+R_HAT_LIMIT = 1.01
+ESS_WANTED = 400
+ACCEPTANCE_TOLERANCE = 0.15
+_FUNCTION = ("posterior_mean_function", "function", "log_likelihood", "hyperparameters")
+
+
+LABELS = {
+    "posterior_mean_function": "posterior-mean function",
+    "function": "function",
+    "log_likelihood": "log-likelihood",
+    "hyperparameters": "hyperparameters",
+    "hidden_weights": "hidden weights",
+    "projections": "random projections",
+}
+
+
+class Finding(NamedTuple):
+    """One sentence on a problem and its remedy; ``is_serious``: do not use the draws yet."""
+
+    text: str
+    is_serious: bool
+
+
+def findings(record: RunRecord, table: pd.DataFrame) -> list[Finding]:
+    """Every problem found, the gravest first; an empty list is a clean bill of health."""
+    rules = (_too_few, _never_moved, _r_hat, _ess, _divergences, _acceptance, _biased, _stopped)
+    found = [finding for rule in rules if (finding := rule(record, table)) is not None]
+    if record.draws["f_mean"].shape[0] == 1:
+        text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
+        found.append(Finding(text + "independent chains agree.", False))
+    return sorted(found, key=lambda finding: not finding.is_serious)
+
+
+def target_acceptance(record: RunRecord) -> float | None:
+    """The acceptance rate that the warm-up aimed for; None where nothing was adapted."""
+    options = record.settings.get("kernel_options") or {}
+    target = options.get("target_acceptance", record.settings.get("target_acceptance"))
+    return None if target is None or options.get("step_size") is not None else float(target)
+
+
+def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    draws = record.draws["f_mean"].shape[1]
+    if draws >= MIN_DRAWS:
+        return None
+    return Finding(
+        f"Too few draws: {draws} per chain, and ESS and R-hat need {MIN_DRAWS}. Run with "
+        "num_samples=1000.",
+        True,
+    )
+
+
+def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    if record.draws["f_mean"].shape[1] < MIN_DRAWS:
+        return None
+    if not all(np.isfinite(record.draws[name]).all() for name in ("f", "f_mean")):
+        return Finding("Some draws of the function are not finite. Run in float64.", True)
+    if not math.isnan(table.ess_bulk_median["posterior_mean_function"]):
+        return None
+    return Finding(
+        "The chains never moved: no proposal was accepted. Use a smaller step_size or a longer "
+        "warm-up (num_warmup).",
+        True,
+    )
+
+
+def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    worst, group = _worst(table.r_hat_max, largest=True)
+    if not worst > R_HAT_LIMIT:
+        return None
+    return Finding(
+        f"The chains disagree on the {group} (R-hat {worst:.3f}, which should be below "
+        f"{R_HAT_LIMIT}): they have not forgotten where they started. Run longer "
+        "(num_samples) after a longer warm-up (num_warmup).",
+        True,
+    )
+
+
+def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    worst, group = _worst(table[["ess_bulk_min", "ess_tail_min"]].min(axis=1), largest=False)
+    if not worst < ESS_WANTED:
+        return None
+    chains, draws = record.draws["f_mean"].shape[:2]
+    factor = ESS_WANTED / worst
+    asked = math.ceil(factor * draws / 100) * 100
+    return Finding(
+        f"The {group} has {worst:.0f} effective draws at its worst, and {ESS_WANTED} make "
+        f"intervals and R-hat trustworthy: about {factor:.1f} times more draws are needed, "
+        f"num_samples={asked} with {chains} chain{'' if chains == 1 else 's'}.",
+        worst < ESS_WANTED / 4,
+    )
+
+
+def _divergences(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    share = float(np.mean(record.sample_stats["diverging"]))
+    if share == 0:
+        return None
+    wider = (
+        "Run in float64 first; if they stay, a smaller"
+        if record.settings.get("dtype") == "float32"
+        else "A smaller"
+    )
+    return Finding(
+        f"{_percent(share)} of the transitions diverged: the integrator failed there, and the "
+        f"draws may miss a part of the posterior. {wider} step_size or a higher "
+        "target_acceptance (kernel_options) helps.",
+        share > 0.01,
+    )
+
+
+def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    target = target_acceptance(record)
+    rate = float(np.mean(record.sample_stats["acceptance_rate"]))
+    if target is None or abs(rate - target) <= ACCEPTANCE_TOLERANCE:
+        return None
+    if rate < target:
+        return Finding(
+            f"The acceptance rate, {rate:.2f}, is far below its target {target:.2f}: the step "
+            "size is not adapted yet. Give it more warm-up (num_warmup).",
+            rate < 0.1,
+        )
+    # A divergence counts as rejected, so steps are short on purpose where there are some.
+    if _step_is_at_its_bound(record) or np.any(record.sample_stats["diverging"]):
+        return None
+    return Finding(
+        f"The acceptance rate, {rate:.2f}, is far above its target {target:.2f}: steps are "
+        "shorter than they need be. Nothing is wrong; more warm-up makes draws cheaper.",
+        False,
+    )
+
+
+def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    spec = KERNELS.get(record.settings.get("kernel", ""))
+    if spec is None or spec.is_exact:
+        return None
+    return Finding(
+        f"{spec.name} is not Metropolis-adjusted: its draws are biased by an amount that "
+        "neither ESS nor R-hat shows. Halve step_size and compare, or use an adjusted kernel.",
+        False,
+    )
+
+
+def _stopped(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+    if not record.interrupted:
+        return None
+    done = record.draws["f_mean"].shape[1]
+    asked = record.settings.get("num_samples")
+    return Finding(f"The run was interrupted after {done} of {asked} draws per chain.", False)
+
+
+def _worst(column: pd.Series, largest: bool) -> tuple[float, str]:
+    """The worst value over function space, and the group it belongs to."""
+    values = column[[group for group in _FUNCTION if group in column.index]].dropna()
+    if values.empty:
+        return math.nan, ""
+    group = values.idxmax() if largest else values.idxmin()
+    return float(values[group]), LABELS[group]
+
+
+def _step_is_at_its_bound(record: RunRecord) -> bool:
+    spec = KERNELS.get(record.settings.get("kernel", ""))
+    step_size = np.mean(record.sample_stats["step_size"])
+    return spec is not None and bool(step_size >= 0.9 * spec.max_step_size)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%"

@@ -1,0 +1,71 @@
+"""The four methods of the width experiment, each at the best of its grid."""
+
+import math
+from typing import Any, NamedTuple
+
+from experiments._measure import Bench, Measurement
+
+ANGLES = (0.5, 1.0, math.pi / 2)
+DAMPINGS = (0.5, 1.0, 2.0)
+
+
+class Method(NamedTuple):
+    """Coordinates and kernel, and the kernel's settings to try around a reference step size."""
+
+    name: str
+    coordinates: str
+    kernel: str
+    thin: int
+    factors: tuple[float, ...]
+    others: dict[str, tuple[float, ...]]
+
+    def settings(self, step_size: float) -> list[dict[str, Any]]:
+        """The grid: every step size factor with every value of the other option."""
+        result = [{"step_size": factor * step_size} for factor in self.factors]
+        for option, values in self.others.items():
+            result = [{**setting, option: value} for setting in result for value in values]
+        return result
+
+
+BASELINES = (
+    Method(
+        "standard + HMC", "standard", "hmc", 1, (0.5, 0.7, 1.0, 1.4), {"trajectory_angle": ANGLES}
+    ),
+    Method(
+        "repriorised + Langevin",
+        "repriorised",
+        "ghmc",
+        4,
+        (0.5, 1.0, 1.5, 2.0),
+        {"damping": DAMPINGS},
+    ),
+)
+
+
+def best_of_grid(
+    bench: Bench, settings: list[dict[str, Any]], states: Any, gradients: int, seed: int
+) -> dict[str, Measurement]:
+    """The best setting for the function and for the weights, each measured again.
+
+    Every setting is screened with an eighth of the gradients; the winner of each quantity is
+    measured with fresh noise and all of them, so that the best is not merely the luckiest.
+    """
+    screened = []
+    for setting in settings:
+        steps = gradients_per_draw(bench, setting)
+        draws = max(25, int(gradients / 8 / steps))
+        screened.append(bench.measure(setting, states, draws, seed))
+    best = {}
+    for quantity in ("function", "weights"):
+        winner = max(screened, key=lambda m: getattr(m, f"{quantity}_per_gradient"))
+        same = [m for m in best.values() if m.setting == winner.setting]
+        draws = max(50, int(gradients / gradients_per_draw(bench, winner.setting)))
+        best[quantity] = same[0] if same else bench.measure(winner.setting, states, draws, seed + 1)
+    return best
+
+
+def gradients_per_draw(bench: Bench, setting: dict[str, Any]) -> float:
+    """Gradients of one recorded draw."""
+    if "trajectory_angle" in setting:
+        return max(1.0, setting["trajectory_angle"] / setting["step_size"])
+    return float(bench.sampler.thin)

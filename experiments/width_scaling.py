@@ -1,0 +1,219 @@
+"""Effective samples per gradient and per second against width, for four ways to sample.
+
+Reproduces the claim of Hron et al. 2022 (arXiv:2206.07673, figures 1 and 4) that repriorised
+sampling mixes faster the wider the network while standard sampling does not, and goes past
+it: with the readout integrated out and a kernel exact for the prior, each gradient comes
+closer to an independent draw as the network widens.
+
+    python -m experiments.width_scaling --quick
+    python -m experiments.width_scaling --data diabetes --widths 512 2048 8192 32768
+
+All methods start from draws of the same posterior, so that none is charged for its burn-in.
+Standard HMC is the best of a grid of step sizes and of trajectory angles 0.5, 1 and pi/2, and
+Langevin of step sizes and dampings, for each quantity on its own; the collapsed chains choose
+their settings by themselves in their warm-up. Writes a CSV and a PNG.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import bnnsample
+from bnnsample.results import effective_sample_size, r_hat
+from experiments._data import Data, load
+from experiments._measure import Bench
+from experiments._methods import BASELINES, Method, best_of_grid
+from experiments._plot import plot_width_scaling
+
+COLUMNS = (
+    "data",
+    "width",
+    "method",
+    "ess_per_gradient_function",
+    "ess_per_gradient_weights",
+    "ess_per_second_function",
+    "r_hat_function",
+    "acceptance",
+    "num_draws",
+    "num_gradients",
+    "seconds",
+    "setting",
+)
+NOISE = {"diabetes": 0.3, "digits": 0.1}
+N_TRAIN = {"diabetes": 64, "digits": 128}
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run the experiment from the command line; returns the table's rows."""
+    options = parse(arguments)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    for name in options.data:
+        n_train = options.n_train or (N_TRAIN[name] // 2 if options.quick else N_TRAIN[name])
+        data = load(name, n_train, options.seed)
+        noise = options.noise_scale or NOISE[name]
+        for width in options.widths:
+            for row in measure_width(data, width, noise, options):
+                rows.append(row)
+                print(table_line(row), flush=True)
+    write_csv(out / "width_scaling.csv", rows)
+    plot_width_scaling(rows, out / "width_scaling.png")
+    print(f"\n{time.perf_counter() - started:.0f} s; wrote {out / 'width_scaling.csv'} and .png")
+    return rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command-line options; ``--quick`` is the setting of ``make demo``."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
+    parser.add_argument("--widths", nargs="+", type=int, default=None)
+    parser.add_argument("--depth", type=int, default=1, help="hidden layers")
+    parser.add_argument("--n-train", type=int, default=None)
+    parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
+    parser.add_argument("--gradients", type=int, default=None, help="per chain and measurement")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="results/width_scaling")
+    parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    parser.add_argument(
+        "--only-collapsed", action="store_true", help="leave the slow baselines out"
+    )
+    options = parser.parse_args(arguments)
+    options.data = options.data or ["diabetes", "digits"]
+    options.widths = options.widths or (
+        [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
+    )
+    options.gradients = options.gradients or (1500 if options.quick else 8000)
+    if min(options.widths) < 1:
+        parser.error("--widths must be at least 1")
+    return options
+
+
+def measure_width(data: Data, width: int, noise: float, options) -> list[dict[str, Any]]:
+    """All methods at one width, the collapsed chains first: their draws start the others."""
+    model = bnnsample.models.mlp(options.depth, "gelu")
+    rows = []
+    starts: list[Any] = []
+    for kernel, name in (("infinite_hmc", "collapsed + infinite HMC"), ("pcn", "collapsed + pCN")):
+        result = bnnsample.run(
+            model,
+            (data.x, data.y),
+            width=width,
+            x_eval=data.x_eval,
+            kernel=kernel,
+            likelihood=bnnsample.likelihoods.Gaussian(noise),
+            seed=options.seed,
+            progress=False,
+            num_warmup=500,
+            num_samples=options.gradients // 4,
+            keep="auto",
+        )
+        rows.append(collapsed_row(data.name, width, name, result))
+        if not starts:
+            last = int(result.record.kept.draws[-1])
+            starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
+    if not options.only_collapsed:
+        for method in BASELINES:
+            rows.append(baseline_row(method, data, width, noise, starts, options))
+    return rows
+
+
+def collapsed_row(data: str, width: int, name: str, result) -> dict[str, Any]:
+    """A row from a finished run."""
+    draws = result.record.draws
+    per_gradient = {
+        q: float(np.median(effective_sample_size(draws[v]))) / result.num_gradients
+        for q, v in (("function", "f_mean"), ("weights", "hidden"))
+    }
+    stats = result.record.sample_stats
+    return {
+        "data": data,
+        "width": width,
+        "method": name,
+        "ess_per_gradient_function": per_gradient["function"],
+        "ess_per_gradient_weights": per_gradient["weights"],
+        "ess_per_second_function": per_gradient["function"]
+        * result.num_gradients
+        / result.sampling_seconds,
+        "r_hat_function": float(np.max(r_hat(draws["f_mean"]))),
+        "acceptance": float(stats["acceptance_rate"].mean()),
+        "num_draws": int(stats["n_steps"].size),
+        "num_gradients": result.num_gradients,
+        "seconds": result.sampling_seconds,
+        "setting": {k: v for k, v in result.record.adapted.items() if np.ndim(v) == 0},
+    }
+
+
+def baseline_row(
+    method: Method, data: Data, width: int, noise: float, starts: list[Any], options
+) -> dict[str, Any]:
+    """A row from the best of the method's grid around an adapted step size."""
+    model = bnnsample.models.mlp(options.depth, "gelu")
+    adapted = bnnsample.run(
+        model,
+        (data.x, data.y),
+        width=width,
+        kernel=method.kernel,
+        init=starts,
+        coordinates=method.coordinates,
+        likelihood=bnnsample.likelihoods.Gaussian(noise),
+        kernel_options=(
+            {"inverse_mass_matrix": None, "trajectory_angle": 0.5} if method.kernel == "hmc" else {}
+        ),
+        num_warmup=100,
+        num_samples=2,
+        keep="none",
+        progress=False,
+        seed=options.seed,
+    )
+    bench = Bench(model, data, width, noise, method.coordinates, method.kernel, method.thin)
+    states = bench.start(starts)
+    settings = method.settings(float(adapted.record.adapted["step_size"]))
+    best = best_of_grid(bench, settings, states, options.gradients, options.seed)
+    function, weights = best["function"], best["weights"]
+    return {
+        "data": data.name,
+        "width": width,
+        "method": method.name,
+        "ess_per_gradient_function": function.function_per_gradient,
+        "ess_per_gradient_weights": weights.weights_per_gradient,
+        "ess_per_second_function": function.function_per_second,
+        "r_hat_function": function.r_hat_function,
+        "acceptance": function.acceptance,
+        "num_draws": function.num_draws,
+        "num_gradients": function.num_gradients,
+        "seconds": function.seconds,
+        "setting": dict(function.setting),
+    }
+
+
+def table_line(row: dict[str, Any]) -> str:
+    """One printed line."""
+    return (
+        f"{row['data']:9s} width {row['width']:6d}  {row['method']:25s} "
+        f"ESS/gradient {row['ess_per_gradient_function']:.4f} (function) "
+        f"{row['ess_per_gradient_weights']:.4f} (weights)  "
+        f"ESS/s {row['ess_per_second_function']:8.1f}  R-hat {row['r_hat_function']:.3f}  "
+        f"acceptance {row['acceptance']:.2f}"
+    )
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The rows as a CSV, written whole or not at all."""
+    temporary = path.with_suffix(".csv.part")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", False)
+    main()

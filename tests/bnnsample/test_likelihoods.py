@@ -1,0 +1,158 @@
+"""The Gaussian likelihood against SciPy, and what it refuses."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+import scipy.stats as st
+
+from bnnsample.likelihoods import Gaussian
+
+N, D = 7, 3
+PER_POINT = np.linspace(0.2, 1.5, N)
+CASES = {
+    "scalar": (Gaussian(0.3), {}, np.full(N, 0.3)),
+    "per_point": (Gaussian(PER_POINT), {}, PER_POINT),
+    "list": (Gaussian(list(PER_POINT)), {}, PER_POINT),
+    "unknown": (Gaussian(), {"noise_scale": 0.45}, np.full(N, 0.45)),
+    "own_prior": (Gaussian(dist.Exponential(2.0)), {"noise_scale": 0.6}, np.full(N, 0.6)),
+}
+
+
+def cast(values, dtype):
+    return {name: jnp.asarray(value, dtype) for name, value in values.items()}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_log_prob_equals_scipy(case, dtype):
+    likelihood, values, sigma = CASES[case]
+    rng = np.random.default_rng(0)
+    y, f = rng.normal(size=(N, D)), rng.normal(size=(N, D))
+    got = likelihood.log_prob(jnp.asarray(y, dtype), jnp.asarray(f, dtype), cast(values, dtype))
+    expected = st.norm(f, sigma[:, None]).logpdf(y).sum(axis=1)
+    assert got.shape == (N,)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, expected, rtol=1e-12 if dtype == jnp.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_samples_are_normal_with_the_scale_of_their_point(case):
+    likelihood, values, sigma = CASES[case]
+    f = np.random.default_rng(1).normal(size=(N, D))
+    keys = jax.random.split(jax.random.key(3), 4000)
+    values = cast(values, jnp.float64)
+    draws = np.asarray(jax.vmap(lambda k: likelihood.sample(k, jnp.asarray(f), values))(keys))
+    z = (draws - f) / sigma[:, None]
+    level = 1e-3 / (N * D * len(CASES))
+    worst = min(st.kstest(z[:, i, j], "norm").pvalue for i in range(N) for j in range(D))
+    assert worst > level
+    # Independent over points and outputs.
+    correlation = np.corrcoef(z.reshape(len(keys), -1).T) - np.eye(N * D)
+    assert np.abs(correlation).max() < st.norm.isf(1e-4 / (N * D) ** 2) / len(keys) ** 0.5
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_noise_variance_is_the_square_of_the_scale(case):
+    likelihood, values, sigma = CASES[case]
+    values = cast(values, jnp.float64)
+    variance = likelihood.noise_variance(values, N)
+    np.testing.assert_allclose(np.broadcast_to(variance, N), sigma**2, rtol=1e-14)
+    scale = likelihood.gaussian_scale(values)
+    np.testing.assert_allclose(np.broadcast_to(scale, N), sigma, rtol=1e-14)
+
+
+def test_noise_at_new_inputs_is_unknown_when_given_per_point():
+    likelihood = Gaussian(PER_POINT)
+    f = jnp.zeros((N + 1, D))
+    assert likelihood.noise_variance({}, N + 1) is None
+    assert likelihood.sample(jax.random.key(0), f, {}) is None
+    assert Gaussian(0.3).sample(jax.random.key(0), f, {}).shape == (N + 1, D)
+
+
+def test_sample_keeps_float32():
+    f = jnp.zeros((N, D), jnp.float32)
+    assert Gaussian(PER_POINT).sample(jax.random.key(0), f, {}).dtype == jnp.float32
+    assert Gaussian(0.3).sample(jax.random.key(0), f, {}).dtype == jnp.float32
+
+
+def test_unknowns_are_named():
+    assert Gaussian(0.3).unknowns == {}
+    assert list(Gaussian().unknowns) == ["noise_scale"]
+    prior = Gaussian().unknowns["noise_scale"].prior
+    assert isinstance(prior, dist.HalfNormal)
+    assert prior.scale == 1.0
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.1, np.inf, np.nan, [0.1, 0.0], [0.1, np.inf], []])
+def test_scale_must_be_positive_and_finite(scale):
+    with pytest.raises(ValueError, match="positive and finite"):
+        Gaussian(scale)
+
+
+def test_scale_per_output_is_refused():
+    with pytest.raises(ValueError, match="per output"):
+        Gaussian(np.full((N, D), 0.1))
+
+
+def test_scale_must_be_a_number():
+    with pytest.raises(TypeError, match="got str"):
+        Gaussian("small")
+    with pytest.raises(TypeError, match="got dict"):
+        Gaussian({})
+
+
+@pytest.mark.parametrize(
+    "prior", [dist.Normal(0.0, 1.0), dist.Uniform(-1.0, 1.0), dist.StudentT(3.0), dist.Cauchy()]
+)
+def test_prior_must_be_positive(prior):
+    with pytest.raises(ValueError, match="positive support"):
+        Gaussian(prior)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        dist.HalfNormal(1.0),
+        dist.Uniform(0.1, 2.0),
+        dist.Gamma(2.0, 1.0),
+        dist.InverseGamma(2.0, 1.0),
+        dist.HalfCauchy(1.0),
+        dist.TruncatedNormal(0.5, 0.3, low=0.0),
+        dist.Beta(2.0, 2.0),
+        dist.Pareto(0.1, 2.0),
+        dist.TransformedDistribution(dist.Normal(0.0, 1.0), dist.transforms.ExpTransform()),
+    ],
+)
+def test_positive_priors_are_taken_and_described(prior):
+    likelihood = Gaussian(prior)
+    description = json.loads(json.dumps(likelihood.describe()))
+    assert description["likelihood"] == "Gaussian"
+    assert description["scale"]["distribution"] == type(prior).__name__
+
+
+def test_prior_must_be_scalar_and_continuous():
+    with pytest.raises(ValueError, match="scalar distribution"):
+        Gaussian(dist.HalfNormal(jnp.ones(3)))
+    with pytest.raises(ValueError, match="scalar distribution"):
+        Gaussian(dist.LogNormal(0.0, 1.0).expand([2]).to_event(1))
+    with pytest.raises(ValueError, match="continuous"):
+        Gaussian(dist.Poisson(3.0))
+
+
+def test_check_wants_one_scale_per_data_point():
+    Gaussian(PER_POINT).check(np.zeros((N, 1)))
+    Gaussian(0.1).check(np.zeros((N, 1)))
+    Gaussian().check(np.zeros((N, 1)))
+    with pytest.raises(ValueError, match="7 entries, but y has 8"):
+        Gaussian(PER_POINT).check(np.zeros((N + 1, 1)))
+
+
+def test_describe_gives_plain_values():
+    assert Gaussian(0.25).describe() == {"likelihood": "Gaussian", "scale": 0.25}
+    assert Gaussian([0.25, 0.5]).describe()["scale"] == [0.25, 0.5]
+    prior = Gaussian(dist.HalfNormal(0.5)).describe()["scale"]
+    assert prior == {"distribution": "HalfNormal", "scale": 0.5}
