@@ -46,7 +46,7 @@ def as_pair(data: Any) -> tuple[Any, Any]:
 
 def common_dtype(x: np.ndarray) -> np.dtype:
     """The dtype of a run: that of x, float32 where JAX's 64-bit mode is off."""
-    if x.dtype == np.float64 and not jax.config.jax_enable_x64:
+    if x.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
         warnings.warn(
             "x is float64, but JAX's 64-bit mode is off: the run is in float32. For float64 call "
             'jax.config.update("jax_enable_x64", True) first; to silence this, pass float32',
@@ -71,7 +71,7 @@ def _as_float(values: Any, name: str) -> np.ndarray:
     kind = array.dtype.kind
     if kind in "iub":
         # Integers and booleans carry no precision of their own: JAX's default float.
-        return array.astype(np.float64 if jax.config.jax_enable_x64 else np.float32)
+        return array.astype(np.float64 if jax.config.read("jax_enable_x64") else np.float32)
     if kind != "f" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be real and numeric, got dtype {array.dtype}")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)

@@ -62,8 +62,9 @@ def run(
         likelihood: default ``Gaussian()``, noise of unknown standard deviation.
         coordinates: ``"collapsed"`` (the readout integrated out), ``"repriorised"`` or
             ``"standard"``: one posterior, three ways to move in it.
-        kernel: ``"infinite_hmc"``, ``"infinite_mala"``, ``"pcn"``, ``"elliptical_slice"``, or
-            BlackJAX's ``"hmc"``, ``"nuts"``, ``"ghmc"``, ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``.
+        kernel: ``"infinite_hmc"``, ``"unitwise"`` (one hidden layer), ``"infinite_mala"``,
+            ``"pcn"``, ``"elliptical_slice"``, or BlackJAX's ``"hmc"``, ``"nuts"``, ``"ghmc"``,
+            ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``.
         kernel_options: values by name (``step_size``, ``num_integration_steps``,
             ``target_acceptance``, ...); a value given is not adapted.
         num_chains: independent chains.
@@ -233,7 +234,7 @@ def _checked_seed(seed: Any) -> int:
 
 def _precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
     """A float32 run under 64-bit JAX computes in 32-bit mode, as it would without."""
-    if dtype == np.float32 and jax.config.jax_enable_x64:
+    if dtype == np.float32 and jax.config.read("jax_enable_x64"):
         return jax.enable_x64(False)
     return contextlib.nullcontext()
 

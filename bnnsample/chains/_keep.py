@@ -10,10 +10,10 @@ DEVICE_BUFFER_BYTES = 64 * 2**20
 
 
 class KeepPlan(NamedTuple):
-    """Every ``stride``-th draw is kept, ``count`` per chain; ``stride`` 0 keeps none."""
+    """Every ``stride``-th draw is kept, ``per_chain`` in all; ``stride`` 0 keeps none."""
 
     stride: int
-    count: int
+    per_chain: int
     bytes_per_draw: int
 
     def is_kept(self, draw: int) -> bool:

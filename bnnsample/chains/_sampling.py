@@ -125,8 +125,8 @@ class Sampler:
             step_key, record_key = jax.random.split(jax.random.fold_in(key, index))
             state, statistics = self._thinned_step(posterior, parameters, step_key, state)
             recorded, network = quantities(posterior, watch, record_key, state.position)
-            recorded["stats"] = {"lp": self.spec.log_density(state), **statistics._asdict()}
-            return state, recorded, network
+            stats = {"lp": self.spec.log_density(state), **statistics._asdict()}
+            return state, {**recorded, "stats": stats}, network
 
         state, moments = carry
         _, recorded, network = jax.eval_shape(draw, start, state)

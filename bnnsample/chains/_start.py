@@ -1,5 +1,6 @@
 """Where chains start: finite states, drawn from the prior or given by the user."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,9 @@ def start_chains(
         finite = finite_chains(states)
         if finite.all():
             return states, program
-        new_keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
+        new_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, attempt)
         fresh = program(posterior, new_keys, draw(posterior, new_keys))
-        states = jax.tree.map(lambda old, new: _where(finite, old, new), states, fresh)
+        states = jax.tree.map(functools.partial(_where, finite), states, fresh)
     bad = np.flatnonzero(~finite_chains(states))
     if bad.size:
         raise FloatingPointError(
@@ -132,11 +133,9 @@ def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
 
 
 def _check_like(template: Any, given: Any) -> None:
-    if jax.tree.structure(template) != jax.tree.structure(given):
-        raise ValueError(
-            f"init: expected the structure {jax.tree.structure(template)}, "
-            f"got {jax.tree.structure(given)}"
-        )
+    expected, got_structure = (str(jax.tree.structure(tree)) for tree in (template, given))
+    if expected != got_structure:
+        raise ValueError(f"init: expected the structure {expected}, got {got_structure}")
     for path, leaf in jax.tree_util.tree_leaves_with_path(template):
         got = dict(jax.tree_util.tree_leaves_with_path(given))[path].shape
         if leaf.shape != got:

@@ -6,14 +6,15 @@ from typing import Any
 from blackjax.base import SamplingAlgorithm, build_sampling_algorithm
 from jax import Array
 
-from bnnsample.kernels._metropolis import DIVERGENCE_THRESHOLD
 from bnnsample.kernels._infinite_hmc import InfiniteHMCInfo as InfiniteMALAInfo
 from bnnsample.kernels._infinite_hmc import InfiniteHMCState as InfiniteMALAState
-from bnnsample.kernels._infinite_hmc import init as init
-from bnnsample.kernels._infinite_hmc import transition
+from bnnsample.kernels._infinite_hmc import init, transition
+from bnnsample.kernels._metropolis import DIVERGENCE_THRESHOLD
 from bnnsample.kernels._splitting import semi_implicit
 
 Pytree = Any
+
+__all__ = ["as_top_level_api", "build_kernel", "init"]
 
 
 def build_kernel(divergence_threshold: float = DIVERGENCE_THRESHOLD) -> Callable[..., tuple]:

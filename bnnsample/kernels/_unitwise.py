@@ -1,4 +1,4 @@
-"""Unit-wise sampling: fresh prior draws for all units of a layer, accepted unit by unit, then exactly.
+"""Unit-wise sampling: fresh prior draws for all units of a layer, accepted one by one.
 
 The potential of a wide layer is a function of a sum over its units, and so nearly a sum over
 them: ``dU / dM`` with ``M = M0 + P P^T`` hardly varies over the posterior. A block of units takes

@@ -75,7 +75,7 @@ class Gaussian(Likelihood):
             arguments = {k: np.asarray(v).tolist() for k, v in self._prior.get_args().items()}
             prior = {"distribution": type(self._prior).__name__, **arguments}
             return {"likelihood": "Gaussian", "scale": prior}
-        return {"likelihood": "Gaussian", "scale": self._scale.tolist()}
+        return {"likelihood": "Gaussian", "scale": np.asarray(self._scale).tolist()}
 
     def _scale_of(self, values: Values, dtype) -> Array:
         if self._prior is not None:

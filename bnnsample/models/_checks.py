@@ -29,7 +29,7 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
         if isinstance(width, Sequence) and not isinstance(width, str):
             widths = tuple(operator.index(w) for w in width)
         else:
-            widths = (operator.index(width),) * depth  # type: ignore[arg-type]
+            widths = (operator.index(width),) * depth
     except TypeError:
         raise TypeError(f"width must be an int or one int per layer, got {width!r}") from None
     if len(widths) != depth:

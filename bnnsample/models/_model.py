@@ -40,8 +40,8 @@ class Model:
 
     with the constant column last, left out when ``readout_bias_std`` is 0. The two scales
     are standard deviations. ``description`` holds what is needed to rebuild a model of this
-    library from a stored result; it is ``None`` for a network of the user's own. ``units`` names the last hidden layer's units where
-    the network has them.
+    library from a stored result; it is ``None`` for a network of the user's own.
+    ``units`` names the last hidden layer's units where the network has them.
     """
 
     init_hidden: Callable[[Array, Array, Width], Pytree]

@@ -26,14 +26,14 @@ class Factor:
     on_parameter_side: bool = field(metadata={"static": True})
 
 
-def choose_side(n: int, p: int, side: Side) -> bool:
-    """Whether to work with the p x p matrix. ``"auto"``: when ``p <= n``."""
+def choose_side(P: Array, side: Side) -> bool:
+    """Whether to work with the p x p matrix of ``P [n, p]``. ``"auto"``: when ``p <= n``."""
     if side not in ("auto", "parameters", "data"):
         raise ValueError(f"side must be 'auto', 'parameters' or 'data', got {side!r}")
-    return p <= n if side == "auto" else side == "parameters"
+    return P.shape[1] <= P.shape[0] if side == "auto" else side == "parameters"
 
 
-def whiten(psi: Array, y: Array | None, scale) -> tuple[Array, Array | None, Array]:
+def whiten(psi: Array, y: Array, scale) -> tuple[Array, Array, Array]:
     """``(Psi / scale, y / scale, log scale summed over data)``, with ``y`` as ``[n, d]``.
 
     Raises:
@@ -41,6 +41,18 @@ def whiten(psi: Array, y: Array | None, scale) -> tuple[Array, Array | None, Arr
             a scalar or ``[n]`` (one scale per output would need one factorisation each),
             or a concrete ``scale`` that is not positive and finite.
     """
+    P, column = whiten_features(psi, scale)
+    n = P.shape[0]
+    y = jnp.asarray(y, P.dtype)
+    if y.ndim not in (1, 2) or y.shape[0] != n:
+        raise ValueError(f"y must have shape [n] or [n, d] with n = {n}, got {y.shape}")
+    y = y[:, None] if y.ndim == 1 else y
+    log_scale = jnp.sum(jnp.log(column)) if column.ndim else n * jnp.log(column)
+    return P, y / column, log_scale
+
+
+def whiten_features(psi: Array, scale) -> tuple[Array, Array]:
+    """``Psi / scale`` and the scale as a scalar or a column ``[n, 1]``; errors as ``whiten``."""
     psi = jnp.asarray(psi)
     if not jnp.issubdtype(psi.dtype, jnp.floating):
         raise TypeError(f"psi must have a floating point dtype, got {psi.dtype}")
@@ -55,14 +67,7 @@ def whiten(psi: Array, y: Array | None, scale) -> tuple[Array, Array | None, Arr
     if scale.ndim > 1 or (scale.ndim == 1 and scale.shape != (n,)):
         raise ValueError(f"scale must be a scalar or of shape [n] = [{n}], got {scale.shape}")
     column = scale[:, None] if scale.ndim else scale
-    log_scale = jnp.sum(jnp.log(scale)) if scale.ndim else n * jnp.log(scale)
-    if y is None:
-        return psi / column, None, log_scale
-    y = jnp.asarray(y, psi.dtype)
-    if y.ndim not in (1, 2) or y.shape[0] != n:
-        raise ValueError(f"y must have shape [n] or [n, d] with n = {n}, got {y.shape}")
-    y = y[:, None] if y.ndim == 1 else y
-    return psi / column, y / column, log_scale
+    return psi / column, column
 
 
 def gram(P: Array, on_parameter_side: bool) -> Array:
@@ -79,8 +84,8 @@ def factorise(psi: Array, scale, side: Side = "auto") -> Factor:
         scale: noise standard deviation, a scalar or ``[n]``.
         side: which matrix to factorise.
     """
-    P, _, _ = whiten(psi, None, scale)
-    on_parameter_side = choose_side(*P.shape, side)
+    P, _ = whiten_features(psi, scale)
+    on_parameter_side = choose_side(P, side)
     L = cholesky(gram(P, on_parameter_side), symmetrize_input=False)
     return Factor(P, L, on_parameter_side)
 

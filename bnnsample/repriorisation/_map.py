@@ -15,7 +15,6 @@ from jax import Array
 from bnnsample.repriorisation._factor import (
     Factor,
     Side,
-    choose_side,
     factorise,
     posterior_mean,
     require_finite,
@@ -62,7 +61,7 @@ def log_det(psi: Array, scale, num_outputs: int, side: Side = "auto") -> Array:
 def _prepare(psi: Array, y: Array, scale, side: Side) -> tuple[Factor, Array]:
     P, z, _ = whiten(psi, y, scale)
     # Whitened already: the factor's own scale is 1.
-    return factorise(P, 1.0, "parameters" if choose_side(*P.shape, side) else "data"), z
+    return factorise(P, 1.0, side), z
 
 
 def _as_matrix(readout: Array, factor: Factor, z: Array) -> Array:

@@ -7,7 +7,6 @@ from jax import Array
 from bnnsample.repriorisation._factor import (
     Factor,
     Side,
-    choose_side,
     factorise,
     posterior_mean,
     require_finite,
@@ -30,7 +29,7 @@ def draw_readout(key: Array, psi: Array, y: Array, scale, side: Side = "auto") -
         scale: noise standard deviation, a scalar or ``[n]``.
     """
     P, z, _ = whiten(psi, y, scale)
-    factor = factorise(P, 1.0, "parameters" if choose_side(*P.shape, side) else "data")
+    factor = factorise(P, 1.0, side)
     W = draw_from_factor(key, factor, z)
     require_finite("the readout", W)
     return W if jnp.ndim(y) == 2 else W[:, 0]
@@ -68,7 +67,7 @@ def predict(
     psi_new = jnp.asarray(psi_new, P.dtype)
     if psi_new.ndim != 2 or psi_new.shape[1] != P.shape[1]:
         raise ValueError(f"psi_new must have shape [m, {P.shape[1]}], got {psi_new.shape}")
-    factor = factorise(P, 1.0, "parameters" if choose_side(*P.shape, side) else "data")
+    factor = factorise(P, 1.0, side)
     mean, variance = predict_from_factor(psi_new, factor, z)
     require_finite("the prediction", mean, variance)
     return (mean if jnp.ndim(y) == 2 else mean[:, 0]), variance

@@ -101,20 +101,23 @@ def test_an_empty_position_stays(name, dtype):
 
 
 def test_a_flat_potential_is_always_accepted_and_draws_the_reference(name):
-    algorithm = KERNELS[name](lambda position: 0.0 * jnp.sum(position))
+    algorithm = KERNELS[name](lambda q: 0.0 * (jnp.sum(q["a"]) + q["b"]))
 
     def chain(key):
-        start_key, key = jax.random.split(key)
-        state = algorithm.init(jax.random.normal(start_key, (3,)))
-        state, info = algorithm.step(key, state)
+        start_key, other_key, key = jax.random.split(key, 3)
+        start = {"a": jax.random.normal(start_key, (2,)), "b": jax.random.normal(other_key)}
+        state, info = algorithm.step(key, algorithm.init(start))
         return state.position, info
 
     keys = jax.random.split(jax.random.key(0), 4000)
     position, info = jax.jit(jax.vmap(chain))(keys)
     assert jnp.all(info.is_accepted)
     assert jnp.all(info.acceptance_rate == 1)
-    for column in np.asarray(position).T:
+    columns = np.column_stack([position["a"], position["b"]])
+    for column in columns.T:
         assert st.kstest(column, "norm").pvalue > 1e-3 / 12
+    # The noise of different leaves is independent.
+    assert np.abs(np.corrcoef(columns.T) - np.eye(3)).max() < 4.5 / np.sqrt(4000)
 
 
 def test_the_potential_is_traced_once_per_program(name):
