@@ -56,25 +56,52 @@ def common_dtype(x: np.ndarray) -> np.dtype:
     return x.dtype
 
 
+def cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """``array`` in the dtype of the run, still finite."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        result = array.astype(dtype)
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name} has values beyond the range of {dtype}, the dtype of the run")
+    return result
+
+
 def _as_float(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} is a masked array with missing values; remove or fill them")
     try:
         array = np.asarray(values)
     except Exception as error:
         raise TypeError(f"{name} is not an array: {error}") from None
     if array.dtype == object:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must be numeric, got an array of objects") from None
+        array = _objects_as_float(array, name)
     kind = array.dtype.kind
     if kind in "iub":
         # Integers and booleans carry no precision of their own: JAX's default float.
         return array.astype(np.float64 if jax.config.read("jax_enable_x64") else np.float32)
     if kind != "f" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be real and numeric, got dtype {array.dtype}")
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    if array.dtype in (np.float32, np.float64):
+        return array
+    # Extended precision becomes double, half precision single.
+    return array.astype(np.float64 if array.dtype.itemsize > 8 else np.float32)
+
+
+def _objects_as_float(array: np.ndarray, name: str) -> np.ndarray:
+    """Python numbers, as in a data frame of mixed columns; no text, though NumPy would parse it."""
+    if any(value is None or type(value).__name__ == "NAType" for value in array.flat):
+        raise ValueError(f"{name} has missing values; remove or fill them")
+    try:
+        if any(isinstance(value, (str, bytes)) for value in array.flat):
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be numeric, got an array of objects") from None
+    except OverflowError:
+        raise ValueError(f"{name} has numbers beyond the range of float64") from None
 
 
 def _require_finite(array: np.ndarray, name: str) -> None:

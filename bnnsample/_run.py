@@ -94,10 +94,12 @@ def run(
     )
     seed = _checked_seed(seed)
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
-    if coordinates not in COORDINATES:
+    if not isinstance(coordinates, str) or coordinates not in COORDINATES:
         raise ValueError(
             f"unknown coordinates {coordinates!r}; expected one of {', '.join(COORDINATES)}"
         )
+    if not isinstance(standardize, (bool, np.bool_)):
+        raise TypeError(f"standardize must be True or False, got {standardize!r}")
     progress = resolve_progress(progress)
     x_raw, y_raw = _data.as_pair(data)
     x = _data.as_inputs(x_raw)
@@ -108,8 +110,8 @@ def run(
             f"x_eval must have the trailing shape of x, {x.shape[1:]}, got {x_new.shape[1:]}"
         )
     dtype = _data.common_dtype(x)
-    x, y = x.astype(dtype), y.astype(dtype)
-    x_new = x if x_new is None else x_new.astype(dtype)
+    x, y = _data.cast(x, dtype, "x"), _data.cast(y, dtype, "y")
+    x_new = x if x_new is None else _data.cast(x_new, dtype, "x_eval")
     standardizer = (Standardizer.fit if standardize else Standardizer.identity)(x, y)
 
     likelihood = Gaussian() if likelihood is None else likelihood
@@ -118,7 +120,6 @@ def run(
     likelihood.check(y)
     platform = jax.default_backend()
     with _precision(dtype), quiet_blas(platform):
-        check_backend(platform)
         check_model(model, x, width)
         posterior = COORDINATES[coordinates](
             model,
@@ -127,13 +128,14 @@ def run(
             jnp.asarray(standardizer.inputs(x)),
             jnp.asarray(standardizer.targets(y)),
         )
-        _refuse_impossible(posterior, spec)
+        _refuse_impossible(posterior, spec, parameters)
         plan = plan_keep(
             keep,
             jax.eval_shape(posterior.prior_parameters, jax.random.key(0)),
             counts["num_chains"],
             counts["num_samples"],
         )
+        check_backend(platform)
         evaluated = None if x_eval is None else jnp.asarray(standardizer.inputs(x_new))
         keys = jax.random.split(jax.random.key(seed), 5)
         watch = make_watch(posterior, evaluated, keys[0])
@@ -212,21 +214,26 @@ def run(
 def _checked_counts(**counts: Any) -> dict[str, int]:
     checked = {}
     for name, value in counts.items():
-        try:
-            checked[name] = operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name} must be an int, got {value!r}") from None
+        checked[name] = _index(name, value)
         least = 0 if name == "num_warmup" else 1
         if checked[name] < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+        if checked[name] >= 2**31:
+            raise ValueError(f"{name} must be below 2**31, got {value}")
     return checked
 
 
-def _checked_seed(seed: Any) -> int:
+def _index(name: str, value: Any) -> int:
     try:
-        seed = operator.index(seed)
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
     except TypeError:
-        raise TypeError(f"seed must be an int, got {seed!r}") from None
+        raise TypeError(f"{name} must be an int, got {value!r}") from None
+
+
+def _checked_seed(seed: Any) -> int:
+    seed = _index("seed", seed)
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must lie between 0 and 2**63 - 1, got {seed}")
     return seed
@@ -239,7 +246,9 @@ def _precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def _refuse_impossible(posterior: Posterior, spec: KernelSpec) -> None:
+def _refuse_impossible(
+    posterior: Posterior, spec: KernelSpec, parameters: Mapping[str, Any]
+) -> None:
     if spec.needs_units and (type(posterior) is not Collapsed or posterior.model.units is None):
         raise ValueError(
             f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
@@ -251,6 +260,13 @@ def _refuse_impossible(posterior: Posterior, spec: KernelSpec) -> None:
             f"kernel {spec.name!r} has nothing to move: the model has no hidden parameters, and "
             "the collapsed posterior with a known noise scale is drawn exactly; use the "
             "default kernel='infinite_hmc'"
+        )
+    metric = parameters.get("inverse_mass_matrix")
+    size = sum(leaf.size for leaf in jax.tree.leaves(position))
+    if metric is not None and len(metric) != size:
+        raise ValueError(
+            f"kernel_options['inverse_mass_matrix'] needs one variance per coordinate of the "
+            f"chain, {size}, got {len(metric)}"
         )
 
 

@@ -27,7 +27,7 @@ class Standardizer:
     @classmethod
     def fit(cls, x: np.ndarray, y: np.ndarray) -> "Standardizer":
         """Means and standard deviations of x ``[n, ...]`` and y ``[n, d]`` over the data."""
-        return cls(x.mean(0), _std(x), y.mean(0), _std(y))
+        return cls(*_mean_and_std(x), *_mean_and_std(y))
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Standardised inputs."""
@@ -50,6 +50,10 @@ class Standardizer:
         return (log_density - np.log(self.y_std).sum()).astype(log_density.dtype, copy=False)
 
 
-def _std(a: np.ndarray) -> np.ndarray:
-    std = a.std(0)
-    return np.where(std > 0, std, np.ones_like(std))
+def _mean_and_std(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # In float64; a constant is told by its values, since its mean is rounded and its
+    # standard deviation then not zero.
+    constant = (a == a[:1]).all(0)
+    mean = np.where(constant, a[0], a.mean(0, dtype=np.float64))
+    std = np.where(constant, 1, a.std(0, dtype=np.float64))
+    return mean.astype(a.dtype), np.where(std > 0, std, 1).astype(a.dtype)

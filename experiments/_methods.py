@@ -10,7 +10,10 @@ DAMPINGS = (0.5, 1.0, 2.0)
 
 
 class Method(NamedTuple):
-    """Coordinates and kernel, and the kernel's settings to try around a reference step size."""
+    """Coordinates and kernel, and the kernel's settings to try around a reference step size.
+
+    ``factors`` multiply the step size accepted with probability 0.8.
+    """
 
     name: str
     coordinates: str
@@ -62,6 +65,23 @@ def best_of_grid(
         draws = max(50, int(gradients / gradients_per_draw(bench, winner.setting)))
         best[quantity] = same[0] if same else bench.measure(winner.setting, states, draws, seed + 1)
     return best
+
+
+def reference_step_size(bench: Bench, states: Any, seed: int) -> float:
+    """A step size accepted with probability about 0.8, by halving and bisection."""
+    short = {"trajectory_angle": 0.5} if "trajectory_angle" in bench.defaults else {}
+    accepted, rejected = 0.0, 1.0
+    step_size = rejected
+    for _ in range(12):
+        step_size = math.sqrt(accepted * rejected) if accepted else rejected / 2
+        acceptance = bench.measure({"step_size": step_size, **short}, states, 12, seed).acceptance
+        if abs(acceptance - 0.8) < 0.07:
+            break
+        if acceptance > 0.8:
+            accepted = step_size
+        else:
+            rejected = step_size
+    return step_size
 
 
 def gradients_per_draw(bench: Bench, setting: dict[str, Any]) -> float:

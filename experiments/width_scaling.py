@@ -27,7 +27,7 @@ import bnnsample
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data, load
 from experiments._measure import Bench
-from experiments._methods import BASELINES, Method, best_of_grid
+from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
 from experiments._plot import plot_width_scaling
 
 COLUMNS = (
@@ -155,26 +155,9 @@ def baseline_row(
 ) -> dict[str, Any]:
     """A row from the best of the method's grid around an adapted step size."""
     model = bnnsample.models.mlp(options.depth, "gelu")
-    adapted = bnnsample.run(
-        model,
-        (data.x, data.y),
-        width=width,
-        kernel=method.kernel,
-        init=starts,
-        coordinates=method.coordinates,
-        likelihood=bnnsample.likelihoods.Gaussian(noise),
-        kernel_options=(
-            {"inverse_mass_matrix": None, "trajectory_angle": 0.5} if method.kernel == "hmc" else {}
-        ),
-        num_warmup=100,
-        num_samples=2,
-        keep="none",
-        progress=False,
-        seed=options.seed,
-    )
     bench = Bench(model, data, width, noise, method.coordinates, method.kernel, method.thin)
     states = bench.start(starts)
-    settings = method.settings(float(adapted.record.adapted["step_size"]))
+    settings = method.settings(reference_step_size(bench, states, options.seed))
     best = best_of_grid(bench, settings, states, options.gradients, options.seed)
     function, weights = best["function"], best["weights"]
     return {

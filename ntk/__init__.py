@@ -8,5 +8,13 @@ from ntk._activations import resolve_activation as resolve_activation
 from ntk._dense import Dense as Dense
 from ntk._known_answer import BackendError as BackendError
 from ntk._known_answer import check_backend as check_backend
+from ntk._operations import count_operations as count_operations
 
-__all__ = ["ACTIVATIONS", "BackendError", "Dense", "check_backend", "resolve_activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "BackendError",
+    "Dense",
+    "check_backend",
+    "count_operations",
+    "resolve_activation",
+]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._unknowns import Unknown
 from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import Posterior
@@ -46,22 +47,26 @@ def start_chains(
             )
         return states, program
     draw = jax.jit(draw_positions)
-    states = program(posterior, keys, draw(posterior, keys))
-    for attempt in range(1, MAX_STARTS):
+
+    def attempt(i):
+        position_keys, state_keys = (
+            jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * i + j) for j in range(2)
+        )
+        return program(posterior, state_keys, draw(posterior, position_keys))
+
+    states = attempt(0)
+    for i in range(1, MAX_STARTS + 1):
         finite = finite_chains(states)
         if finite.all():
             return states, program
-        new_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, attempt)
-        fresh = program(posterior, new_keys, draw(posterior, new_keys))
-        states = jax.tree.map(functools.partial(_where, finite), states, fresh)
-    bad = np.flatnonzero(~finite_chains(states))
-    if bad.size:
-        raise FloatingPointError(
-            f"chain {bad[0]} found no start with a finite potential in {MAX_STARTS} draws from "
-            "the prior: the noise scale may be too small for the data's scale or for float32, or "
-            "the model's features are not finite; standardise the data, use float64, or give init="
-        )
-    return states, program
+        if i < MAX_STARTS:
+            states = jax.tree.map(functools.partial(_where, finite), states, attempt(i))
+    raise FloatingPointError(
+        f"chain {np.flatnonzero(~finite)[0]} found no start with a finite potential in "
+        f"{MAX_STARTS} draws from the prior: the noise scale may be too small for the data's "
+        "scale or for float32, or the model's features are not finite; standardise the data, "
+        "use float64, or give init="
+    )
 
 
 def finite_chains(states: Any) -> np.ndarray:
@@ -92,6 +97,9 @@ def given_positions(posterior: Posterior, init: Any, num_chains: int) -> Any:
         ]
     else:
         raise TypeError(f"init must be a mapping or a list of them, got {type(init).__name__}")
+    for start in starts:
+        if not isinstance(start, Mapping):
+            raise TypeError(f"init: a start must be a mapping, got {type(start).__name__}")
     positions = [_position(posterior, dict(start)) for start in starts]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *positions)
 
@@ -109,12 +117,14 @@ def _leading_size(init: Mapping, num_chains: int) -> int:
 def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
     template = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
     dtype = posterior.y.dtype
-    cast = jax.tree.map(lambda a: jnp.asarray(a, dtype), start)
+    cast = jax.tree_util.tree_map_with_path(lambda path, a: _as_array(path, a, dtype), start)
     if "unknowns" in cast:
         position = cast
     else:
         unknowns = {
-            name: unknown.coordinate(cast.pop(name)) if name in cast else jnp.zeros((), dtype)
+            name: _coordinate(name, unknown, cast.pop(name))
+            if name in cast
+            else jnp.zeros((), dtype)
             for name, unknown in posterior.likelihood.unknowns.items()
         }
         missing = {"hidden", "readout"} - set(cast)
@@ -123,6 +133,10 @@ def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
                 "init: a start needs 'hidden' and 'readout' (network parameters) or the keys of "
                 f"a position, {sorted(template)}; got {sorted(start)}"
             )
+        surplus = sorted(set(cast) - {"hidden", "readout"}, key=str)
+        if surplus:
+            names = ", ".join(["hidden", "readout", *posterior.likelihood.unknowns])
+            raise ValueError(f"init: a start has {surplus[0]!r}; its keys may be {names}")
         _check_like(
             jax.eval_shape(posterior.prior_parameters, jax.random.key(0)),
             {"hidden": cast["hidden"], "readout": cast["readout"]},
@@ -130,6 +144,25 @@ def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
         position = posterior.position_of(cast, unknowns)
     _check_like(template, position)
     return position
+
+
+def _as_array(path: Any, value: Any, dtype: Any) -> Array:
+    try:
+        return jnp.asarray(value, dtype)
+    except (TypeError, ValueError):
+        name = jax.tree_util.keystr(path)
+        raise TypeError(f"init: {name} must be an array, got {type(value).__name__}") from None
+
+
+def _coordinate(name: str, unknown: Unknown, value: Array) -> Array:
+    """``u`` of a start's value, checked to give that value back."""
+    if np.shape(value):
+        raise ValueError(f"init: {name} must be a number per chain, got shape {np.shape(value)}")
+    u = unknown.coordinate(value)
+    # Written so that NaN fails.
+    if not abs(float(unknown.value(u)) - float(value)) <= 0.01 * abs(float(value)):
+        raise ValueError(f"init: {name} must lie inside its prior's support, got {float(value)}")
+    return u
 
 
 def _check_like(template: Any, given: Any) -> None:

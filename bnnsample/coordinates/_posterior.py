@@ -68,8 +68,9 @@ class Posterior(ABC):
 
     def prior_draw(self, key: Array) -> Position:
         """A draw of the position from its reference measure N(0, I)."""
-        parameters = self.prior_parameters(key)
-        unknowns = self.prior_unknowns(jax.random.fold_in(key, 1))
+        parameter_key, unknown_key = jax.random.split(key)
+        parameters = self.prior_parameters(parameter_key)
+        unknowns = self.prior_unknowns(unknown_key)
         return self.reference_position(parameters, unknowns)
 
     def reference_position(self, parameters: Parameters, unknowns: dict[str, Array]) -> Position:

@@ -95,8 +95,8 @@ def integrate(
 
     def weighted_kick(p, gradient, weight):
         kicked = kick(p, gradient, weight)
-        work = weight * inner(gradient, jax.tree.map(lambda a, b: (a + b) / 2, p, kicked))
-        return kicked, jnp.asarray(work, dtype)
+        middle = jax.tree.map(lambda a, b: (a + b) / 2, p, kicked)
+        return kicked, weight * jnp.asarray(inner(gradient, middle), dtype)
 
     def step(i, carry):
         q, p, _, gradient, work = carry

@@ -39,20 +39,26 @@ def resolve_kernel(
         ValueError: an unknown kernel or option, naming the valid ones, or a value that is
             impossible.
     """
-    if name not in KERNELS:
+    if not isinstance(name, str) or name not in KERNELS:
         raise ValueError(f"unknown kernel {name!r}; expected one of {', '.join(KERNELS)}")
     spec = KERNELS[name]
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"kernel_options must be a dict, got {type(options).__name__}")
     options = dict(options or {})
     valid = set(spec.defaults) | ({"target_acceptance"} if spec.target_acceptance else set())
-    unknown = sorted(set(options) - valid)
+    unknown = sorted(set(options) - valid, key=str)
     if unknown:
         raise ValueError(
             f"kernel {name!r} has no option {unknown[0]!r}; its options are "
             f"{', '.join(sorted(valid))}"
         )
-    target = options.pop("target_acceptance", spec.target_acceptance)
-    if target is not None and not 0 < target < 1:
-        raise ValueError(f"target_acceptance must lie between 0 and 1, got {target!r}")
+    target = options.pop("target_acceptance", None)
+    if target is None:
+        target = spec.target_acceptance
+    else:
+        target = _number("target_acceptance", target)
+        if not 0 < target < 1:
+            raise ValueError(f"target_acceptance must lie between 0 and 1, got {target!r}")
     for option, value in options.items():
         if value is not None:
             options[option] = _checked(name, option, value, spec)
@@ -63,21 +69,23 @@ def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
     label = f"kernel_options[{option!r}] of {kernel!r}"
     if option in COUNTS:
         try:
+            if isinstance(value, (bool, np.bool_)):
+                raise TypeError
             value = operator.index(value)
         except TypeError:
             raise TypeError(f"{label} must be an int, got {value!r}") from None
-        if value < 1:
-            raise ValueError(f"{label} must be at least 1, got {value}")
+        if not 1 <= value < 2**31:
+            raise ValueError(f"{label} must be at least 1 and below 2**31, got {value}")
         return value
     if option == "inverse_mass_matrix":
-        array = np.asarray(value, dtype=float)
+        try:
+            array = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            raise TypeError(f"{label} must be a vector of numbers, got {value!r}") from None
         if array.ndim != 1 or not np.isfinite(array).all() or (array <= 0).any():
             raise ValueError(f"{label} must be a vector of positive variances")
         return array
-    try:
-        value = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{label} must be a number, got {value!r}") from None
+    value = _number(label, value)
     low_ok = value >= 0 if option in ("jitter", "damping") else value > 0
     if not math.isfinite(value) or not low_ok:
         raise ValueError(f"{label} must be positive and finite, got {value!r}")
@@ -86,3 +94,12 @@ def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
     if option == "jitter" and value >= 1:
         raise ValueError(f"{label} must be below 1, got {value}")
     return value
+
+
+def _number(label: str, value: Any) -> float:
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{label} must be a number, got {value!r}") from None

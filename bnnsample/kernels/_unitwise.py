@@ -130,7 +130,7 @@ def sweep(
         P, taken, M, value = carry
         start = jnp.minimum(i * size, p - size)
         # The last block reaches back over units already visited: those stay as they are.
-        active = start + jnp.arange(size) >= i * size
+        active = start + jnp.arange(size, dtype=jnp.int32) >= i * size
         old = jax.lax.dynamic_slice_in_dim(P, start, size, 1)
         new = jax.lax.dynamic_slice_in_dim(P_new, start, size, 1)
         others = M - old @ old.T

@@ -31,7 +31,12 @@ OPTIONS = {
     "mala": {"step_size": 0.4},
     "adjusted_mclmc": {"step_size": 1.0, "num_integration_steps": 2},
 }
-EXACT = [name for name, spec in KERNELS.items() if spec.is_exact]
+# Kernels that move the units of a layer take another target than a plain potential.
+EXACT = [
+    name
+    for name, spec in KERNELS.items()
+    if spec.is_exact and not getattr(spec, "needs_units", False)
+]
 
 
 class Skewed:
