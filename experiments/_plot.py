@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 COLOURS = {
     "collapsed + infinite HMC": "#0b6e4f",
+    "collapsed + unit-wise": "#1f6fb2",
     "collapsed + pCN": "#6bbf59",
     "repriorised + Langevin": "#e08e45",
     "standard + HMC": "#b23a48",

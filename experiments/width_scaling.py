@@ -11,7 +11,8 @@ closer to an independent draw as the network widens.
 All methods start from draws of the same posterior, so that none is charged for its burn-in.
 Standard HMC is the best of a grid of step sizes and of trajectory angles 0.5, 1 and pi/2, and
 Langevin of step sizes and dampings, for each quantity on its own; the collapsed chains choose
-their settings by themselves in their warm-up. Writes a CSV and a PNG.
+their settings by themselves in their warm-up. pCN and unit-wise sampling take no gradients: for
+them a pass through the network counts as one. Writes a CSV and a PNG.
 """
 
 import argparse
@@ -44,6 +45,11 @@ COLUMNS = (
     "seconds",
     "setting",
 )
+COLLAPSED = {
+    "infinite_hmc": "collapsed + infinite HMC",
+    "pcn": "collapsed + pCN",
+    "unitwise": "collapsed + unit-wise",
+}
 NOISE = {"diabetes": 0.3, "digits": 0.1}
 N_TRAIN = {"diabetes": 64, "digits": 128}
 
@@ -100,7 +106,7 @@ def measure_width(data: Data, width: int, noise: float, options) -> list[dict[st
     model = bnnsample.models.mlp(options.depth, "gelu")
     rows = []
     starts: list[Any] = []
-    for kernel, name in (("infinite_hmc", "collapsed + infinite HMC"), ("pcn", "collapsed + pCN")):
+    for kernel, name in COLLAPSED.items():
         result = bnnsample.run(
             model,
             (data.x, data.y),

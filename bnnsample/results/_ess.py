@@ -65,7 +65,9 @@ def r_hat(draws: np.ndarray) -> np.ndarray:
     if q.shape[0] == 1:
         half = q.shape[1] // 2
         q = np.concatenate([q[:, :half], q[:, q.shape[1] - half :]])
-    return _where_defined(q, _arviz.rhat).reshape(shape)
+    # Chains that each stood still have no variance within: R-hat is then infinite, as it should be.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _where_defined(q, _arviz.rhat).reshape(shape)
 
 
 def is_constant(draws: np.ndarray) -> np.ndarray:
