@@ -137,7 +137,7 @@ def run(
         )
         check_backend(platform)
         evaluated = None if x_eval is None else jnp.asarray(standardizer.inputs(x_new))
-        keys = jax.random.split(jax.random.key(seed), 5)
+        keys = jax.random.split(_key(seed), 5)
         watch = make_watch(posterior, evaluated, keys[0])
         states, make_states = start_chains(
             posterior, spec, jax.random.split(keys[1], counts["num_chains"]), init, platform
@@ -237,6 +237,13 @@ def _checked_seed(seed: Any) -> int:
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must lie between 0 and 2**63 - 1, got {seed}")
     return seed
+
+
+def _key(seed: int) -> jax.Array:
+    """All 63 bits count: ``jax.random.key`` drops the upper ones in 32-bit mode."""
+    low, high = seed % 2**32, seed >> 32
+    key = jax.random.key(np.uint32(low))
+    return jax.random.fold_in(key, np.uint32(high)) if high else key
 
 
 def _precision(dtype: np.dtype) -> contextlib.AbstractContextManager:

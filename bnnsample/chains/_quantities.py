@@ -16,13 +16,14 @@ Pytree = Any
 
 
 class Watch(NamedTuple):
-    """Where a run looks: evaluation points, projection key, flat indices of hidden weights.
+    """Where a run looks: evaluation points, projection signs, flat indices of hidden weights.
 
-    ``x_eval`` is None when the evaluation points are the training inputs.
+    ``x_eval`` is None when the evaluation points are the training inputs. ``signs`` has one byte
+    per parameter.
     """
 
     x_eval: Array | None
-    projection_key: Array
+    signs: list[Array]
     hidden_index: Array
 
 
@@ -33,7 +34,11 @@ def make_watch(posterior: Posterior, x_eval: Array | None, key: Array) -> Watch:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     count = min(NUM_HIDDEN_WEIGHTS, size)
     chosen = np.sort(rng.choice(size, count, replace=False)) if size else np.zeros(0)
-    return Watch(x_eval, key, jnp.asarray(chosen, jnp.int32))
+    signs = [
+        jnp.asarray(rng.choice(np.array([-1, 1], np.int8), leaf.size))
+        for leaf in jax.tree.leaves(template)
+    ]
+    return Watch(x_eval, signs, jnp.asarray(chosen, jnp.int32))
 
 
 def quantities(
@@ -64,7 +69,7 @@ def quantities(
         "f": f,
         "f_mean": predict_from_factor(psi_eval, factor, z)[0],
         "log_likelihood": posterior.likelihood.log_prob(posterior.y, f_train, values),
-        "projection": project(watch.projection_key, parameters),
+        "projection": project(watch.signs, parameters),
         **values,
     }
     noisy = posterior.likelihood.sample(noise_key, f, values)
@@ -75,12 +80,12 @@ def quantities(
     return recorded, parameters
 
 
-def project(key: Array, parameters: Pytree, count: int = NUM_PROJECTIONS) -> Array:
+def project(signs: list[Array], parameters: Pytree, count: int = NUM_PROJECTIONS) -> Array:
     """``count`` fixed random projections of all parameters onto orthonormal directions.
 
-    Direction ``j`` has random signs on the parameters whose index is ``j`` modulo ``count``
-    (a count sketch, Charikar et al. 2002, with a regular hash): O(P) work and no stored
-    directions, where dense ones would need P numbers each. With fewer parameters than
+    Direction ``j`` has the random ``signs`` of the parameters whose index is ``j`` modulo ``count``
+    (a count sketch, Charikar et al. 2002, with a regular hash): O(P) work and one byte per
+    parameter, where dense directions would need P numbers each. With fewer parameters than
     ``count`` there are as many directions as parameters.
     """
     leaves = jax.tree.leaves(parameters)
@@ -88,9 +93,8 @@ def project(key: Array, parameters: Pytree, count: int = NUM_PROJECTIONS) -> Arr
     count = min(count, total)
     sums = jnp.zeros(count, leaves[0].dtype)
     start = 0
-    for i, leaf in enumerate(leaves):
-        sign = jax.random.rademacher(jax.random.fold_in(key, i), (leaf.size,), leaf.dtype)
-        signed = sign * leaf.ravel()
+    for leaf, sign in zip(leaves, signs, strict=True):
+        signed = sign.astype(leaf.dtype) * leaf.ravel()
         # Continue the round robin over directions where the last leaf stopped.
         head = start % count
         padded = jnp.pad(signed, (head, -(head + leaf.size) % count))
