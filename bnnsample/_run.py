@@ -1,26 +1,23 @@
 """The one call: from a model and data to draws and a verdict."""
 
-import contextlib
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bnnsample import _data
+from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model
+from bnnsample._problem import Problem, make_problem
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._settings import settings_of
-from bnnsample._standardize import Standardizer
 from bnnsample.chains._keep import plan_keep
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import resolve_progress
-from bnnsample.chains._quantities import make_watch, prior_quantities
-from bnnsample.chains._sampling import Sampler
+from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
+from bnnsample.chains._sampling import Sampler, Samples
 from bnnsample.chains._start import start_chains
-from bnnsample.chains._warmup import warm_up
+from bnnsample.chains._warmup import WarmupResult, warm_up
 from bnnsample.coordinates import COORDINATES, Collapsed, Posterior
 from bnnsample.kernels._registry import resolve_kernel
 from bnnsample.kernels._spec import KernelSpec
@@ -89,59 +86,34 @@ def run(
         FloatingPointError: no chain start with a finite potential was found.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
-    counts = _checked_counts(
+    counts = checked_counts(
         num_chains=num_chains, num_warmup=num_warmup, num_samples=num_samples, thin=thin
     )
-    seed = _checked_seed(seed)
+    seed = checked_seed(seed)
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
     if not isinstance(coordinates, str) or coordinates not in COORDINATES:
         raise ValueError(
             f"unknown coordinates {coordinates!r}; expected one of {', '.join(COORDINATES)}"
         )
-    if not isinstance(standardize, (bool, np.bool_)):
-        raise TypeError(f"standardize must be True or False, got {standardize!r}")
     progress = resolve_progress(progress)
-    x_raw, y_raw = _data.as_pair(data)
-    x = _data.as_inputs(x_raw)
-    y, y_was_vector = _data.as_targets(y_raw, len(x))
-    x_new = None if x_eval is None else _data.as_inputs(x_eval, "x_eval")
-    if x_new is not None and x_new.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"x_eval must have the trailing shape of x, {x.shape[1:]}, got {x_new.shape[1:]}"
-        )
-    dtype = _data.common_dtype(x)
-    x, y = _data.cast(x, dtype, "x"), _data.cast(y, dtype, "y")
-    x_new = x if x_new is None else _data.cast(x_new, dtype, "x_eval")
-    standardizer = (Standardizer.fit if standardize else Standardizer.identity)(x, y)
-
+    problem = make_problem(data, x_eval, standardize)
     likelihood = Gaussian() if likelihood is None else likelihood
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
-    likelihood.check(y)
+    likelihood.check(problem.y)
     platform = jax.default_backend()
-    with _precision(dtype), quiet_blas(platform):
-        check_model(model, x, width)
-        posterior = COORDINATES[coordinates](
-            model,
-            likelihood,
-            width,
-            jnp.asarray(standardizer.inputs(x)),
-            jnp.asarray(standardizer.targets(y)),
-        )
+    with problem.precision(), quiet_blas(platform):
+        check_model(model, problem.x, width)
+        x, y, evaluated = problem.arrays()
+        posterior = COORDINATES[coordinates](model, likelihood, width, x, y)
         _refuse_impossible(posterior, spec, parameters)
-        plan = plan_keep(
-            keep,
-            jax.eval_shape(posterior.prior_parameters, jax.random.key(0)),
-            counts["num_chains"],
-            counts["num_samples"],
-        )
+        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
+        plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         check_backend(platform)
-        evaluated = None if x_eval is None else jnp.asarray(standardizer.inputs(x_new))
-        keys = jax.random.split(_key(seed), 5)
+        keys = jax.random.split(key_of(seed), 5)
         watch = make_watch(posterior, evaluated, keys[0])
-        states, make_states = start_chains(
-            posterior, spec, jax.random.split(keys[1], counts["num_chains"]), init, platform
-        )
+        chain_keys = jax.random.split(keys[1], counts["num_chains"])
+        states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
         warm = warm_up(
             posterior,
             spec,
@@ -156,101 +128,64 @@ def run(
         )
         sampler = Sampler(spec, warm.parameters, plan, counts["thin"], platform)
         samples = sampler.run(
-            warm.posterior,
-            watch,
-            warm.states,
-            keys[3],
-            counts["num_samples"],
-            progress,
+            warm.posterior, watch, warm.states, keys[3], counts["num_samples"], progress
         )
         prior = _prior(posterior, watch, keys[4])
+    settings = settings_of(
+        model,
+        likelihood,
+        width=width,
+        coordinates=coordinates,
+        kernel=kernel,
+        kernel_options=kernel_options,
+        seed=seed,
+        keep=keep,
+        standardize=standardize,
+        target_acceptance=target,
+        dtype=problem.dtype,
+        platform=platform,
+        **counts,
+    )
+    warm.compile_seconds += make_states.compile_seconds
+    return Result(_record(problem, posterior, watch, warm, samples, prior, settings))
+
+
+def _record(
+    problem: Problem,
+    posterior: Posterior,
+    watch: Watch,
+    warm: WarmupResult,
+    samples: Samples,
+    prior: dict[str, np.ndarray],
+    settings: dict[str, Any],
+) -> RunRecord:
     kept = None
     if samples.kept is not None:
         at = samples.kept_draws
-        unknowns = {name: samples.draws[name][:, at] for name in likelihood.unknowns}
+        unknowns = {name: samples.draws[name][:, at] for name in posterior.likelihood.unknowns}
         kept = KeptParameters(at, samples.kept, unknowns)
-    return Result(
-        RunRecord(
-            posterior=posterior,
-            standardizer=standardizer,
-            x=x,
-            y=y,
-            x_eval=x_new,
-            y_was_vector=y_was_vector,
-            draws=samples.draws,
-            sample_stats=samples.sample_stats,
-            prior=prior,
-            hidden_index=np.asarray(watch.hidden_index),
-            kept=kept,
-            moments=samples.moments,
-            settings=settings_of(
-                model,
-                likelihood,
-                width=width,
-                coordinates=coordinates,
-                kernel=kernel,
-                kernel_options=kernel_options,
-                seed=seed,
-                keep=keep,
-                standardize=standardize,
-                target_acceptance=target,
-                dtype=dtype,
-                platform=platform,
-                **counts,
-            ),
-            adapted={k: _plain(v) for k, v in warm.parameters.items() if v is not None},
-            num_gradients=samples.num_gradients,
-            sampling_seconds=samples.seconds,
-            warmup_gradients=warm.num_gradients,
-            warmup_seconds=warm.seconds,
-            compile_seconds=(
-                make_states.compile_seconds + warm.compile_seconds + samples.compile_seconds
-            ),
-            interrupted=samples.interrupted,
-        )
+    return RunRecord(
+        posterior=posterior,
+        standardizer=problem.standardizer,
+        x=problem.x,
+        y=problem.y,
+        x_eval=problem.x_eval,
+        y_was_vector=problem.y_was_vector,
+        draws=samples.draws,
+        sample_stats=samples.sample_stats,
+        prior=prior,
+        hidden_index=np.asarray(watch.hidden_index),
+        kept=kept,
+        moments=samples.moments,
+        settings=settings,
+        adapted={k: _plain(v) for k, v in warm.parameters.items() if v is not None},
+        num_gradients=samples.num_gradients,
+        sampling_seconds=samples.seconds,
+        warmup_gradients=warm.num_gradients,
+        warmup_seconds=warm.seconds,
+        compile_seconds=warm.compile_seconds + samples.compile_seconds,
+        interrupted=samples.interrupted,
     )
-
-
-def _checked_counts(**counts: Any) -> dict[str, int]:
-    checked = {}
-    for name, value in counts.items():
-        checked[name] = _index(name, value)
-        least = 0 if name == "num_warmup" else 1
-        if checked[name] < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-        if checked[name] >= 2**31:
-            raise ValueError(f"{name} must be below 2**31, got {value}")
-    return checked
-
-
-def _index(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, got {value!r}") from None
-
-
-def _checked_seed(seed: Any) -> int:
-    seed = _index("seed", seed)
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must lie between 0 and 2**63 - 1, got {seed}")
-    return seed
-
-
-def _key(seed: int) -> jax.Array:
-    """All 63 bits count: ``jax.random.key`` drops the upper ones in 32-bit mode."""
-    low, high = seed % 2**32, seed >> 32
-    key = jax.random.key(np.uint32(low))
-    return jax.random.fold_in(key, np.uint32(high)) if high else key
-
-
-def _precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
-    """A float32 run under 64-bit JAX computes in 32-bit mode, as it would without."""
-    if dtype == np.float32 and jax.config.read("jax_enable_x64"):
-        return jax.enable_x64(False)
-    return contextlib.nullcontext()
 
 
 def _refuse_impossible(

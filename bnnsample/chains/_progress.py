@@ -36,11 +36,17 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._is_fresh = True
 
     def start(self, phase: str, total: int) -> None:
         self._bar = tqdm(total=total, desc=phase, unit="draw", dynamic_ncols=True)
+        self._is_fresh = True
 
     def update(self, steps: int, info: dict[str, Any]) -> None:
+        if self._is_fresh:
+            # The first chunk's time is mostly compilation: the rate counts from its end.
+            self._bar.reset()
+            self._is_fresh = False
         self._bar.set_postfix(info, refresh=False)
         self._bar.update(steps)
 

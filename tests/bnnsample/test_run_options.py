@@ -8,7 +8,7 @@ import pytest
 
 import bnnsample
 from bnnsample import _data
-from bnnsample._run import _key
+from bnnsample._arguments import key_of as _key
 from bnnsample._standardize import Standardizer
 from bnnsample.chains import _keep
 from bnnsample.chains._quantities import project, take
@@ -37,10 +37,9 @@ SETTINGS = {
 @pytest.fixture(autouse=True, scope="module")
 def _compile_fast():
     """These runs take microseconds and compile for seconds."""
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def run(data=(X, Y), model=None, **settings):
@@ -300,7 +299,7 @@ def test_init_as_list_as_stack_and_as_positions_agree(base, coordinates):
 def test_a_start_that_is_not_finite_names_its_chain(base):
     starts = [base.parameters(0, 0), base.parameters(1, 1)]
     starts[1]["hidden"][0]["bias"] = starts[1]["hidden"][0]["bias"].at[2].set(np.nan)
-    with pytest.raises(FloatingPointError, match="init: .*not finite where chain 1 starts"):
+    with pytest.raises(FloatingPointError, match=r"init: .*not finite where chain 1 starts"):
         run(init=starts)
 
 

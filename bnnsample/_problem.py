@@ -1,0 +1,69 @@
+"""The data of a run: checked, of one dtype, standardised if asked for."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bnnsample import _data
+from bnnsample._standardize import Standardizer
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data in the user's units, and how the sampler sees them.
+
+    Attributes:
+        x: inputs ``[n, ...]``.
+        y: targets ``[n, d]``.
+        x_eval: evaluation inputs ``[m, ...]``.
+        evaluates_x: the evaluation inputs are the training inputs.
+        y_was_vector: the user gave ``y`` as ``[n]``.
+        standardizer: from the user's units to the sampler's, and back.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_eval: np.ndarray
+    evaluates_x: bool
+    y_was_vector: bool
+    standardizer: Standardizer
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.x.dtype
+
+    def arrays(self) -> tuple[Array, Array, Array | None]:
+        """``x``, ``y`` and, unless it is x, ``x_eval`` as the sampler sees them."""
+        x, y = self.standardizer.inputs(self.x), self.standardizer.targets(self.y)
+        evaluated = None if self.evaluates_x else self.standardizer.inputs(self.x_eval)
+        return jnp.asarray(x), jnp.asarray(y), None if evaluated is None else jnp.asarray(evaluated)
+
+    def precision(self) -> contextlib.AbstractContextManager:
+        """A float32 run under 64-bit JAX computes in 32-bit mode, as it would without."""
+        if self.dtype == np.float32 and jax.config.read("jax_enable_x64"):
+            return jax.enable_x64(False)
+        return contextlib.nullcontext()
+
+
+def make_problem(data: Any, x_eval: Any, standardize: bool) -> Problem:
+    """The problem of ``run``'s arguments; errors name the argument that cannot be meant."""
+    if not isinstance(standardize, (bool, np.bool_)):
+        raise TypeError(f"standardize must be True or False, got {standardize!r}")
+    x_raw, y_raw = _data.as_pair(data)
+    x = _data.as_inputs(x_raw)
+    y, y_was_vector = _data.as_targets(y_raw, len(x))
+    x_new = x if x_eval is None else _data.as_inputs(x_eval, "x_eval")
+    if x_new.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"x_eval must have the trailing shape of x, {x.shape[1:]}, got {x_new.shape[1:]}"
+        )
+    dtype = _data.common_dtype(x)
+    x, y = _data.cast(x, dtype, "x"), _data.cast(y, dtype, "y")
+    standardizer = (Standardizer.fit if standardize else Standardizer.identity)(x, y)
+    x_new = _data.cast(x_new, dtype, "x_eval")
+    return Problem(x, y, x_new, x_eval is None, y_was_vector, standardizer)

@@ -1,0 +1,389 @@
+"""One compilation, progress, interruption, memory; no deadlock; a backend that is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bnnsample
+from bnnsample.chains._program import Program, chunk_lengths
+from bnnsample.coordinates import COORDINATES
+from bnnsample.likelihoods import Gaussian
+from bnnsample.models import from_functions, mlp
+from ntk import BackendError, _known_answer, check_backend
+
+X = np.random.default_rng(0).normal(size=(6, 2))
+Y = X[:, 0]
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_fast():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def run(model=None, **settings):
+    settings = {
+        "width": 4,
+        "likelihood": Gaussian(0.5),
+        "kernel_options": {"step_size": 0.5, "num_integration_steps": 1},
+        "num_chains": 2,
+        "num_warmup": 0,
+        "num_samples": 40,
+        "progress": False,
+        **settings,
+    }
+    return bnnsample.run(mlp() if model is None else model, (X, Y), **settings)
+
+
+class Recorder:
+    """A progress object that remembers, and may press Ctrl-C."""
+
+    def __init__(self, phase=None, after=0):
+        self.calls, self.open = [], None
+        self.phase, self.after = phase, after
+
+    def start(self, phase, total):
+        assert self.open is None
+        self.open = phase
+        self.calls.append(("start", phase, total))
+
+    def update(self, steps, info):
+        assert steps > 0
+        self.calls.append(("update", self.open, steps, info))
+        if self.open == self.phase and self.done(self.phase) >= self.after:
+            raise KeyboardInterrupt
+
+    def close(self):
+        self.calls.append(("close", self.open))
+        self.open = None
+
+    def done(self, phase):
+        return sum(call[2] for call in self.calls if call[:2] == ("update", phase))
+
+    def total(self, phase):
+        (total,) = (call[2] for call in self.calls if call[:2] == ("start", phase))
+        return total
+
+    def closed(self, phase):
+        return self.calls.count(("close", phase))
+
+
+# --- one compilation
+
+
+class Traced:
+    """A one-layer network that counts how often its features are traced."""
+
+    def __init__(self):
+        self.count = 0
+        self.model = from_functions(self.init, self.features)
+
+    def init(self, key, x, width):
+        return {"w": jax.random.normal(key, (x.shape[1], width), x.dtype)}
+
+    def features(self, h, x):
+        assert isinstance(x, jax.core.Tracer), "run on numbers, outside of the compiled program"
+        self.count += 1
+        return jnp.tanh(x @ h["w"])
+
+
+def test_ten_thousand_draws_trace_as_often_as_a_hundred():
+    counts, compilations = [], []
+    compile_ = jax.stages.Lowered.compile
+    for num_samples in (100, 10_000):
+        traced, compiled = Traced(), []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                jax.stages.Lowered,
+                "compile",
+                lambda *a, log=compiled, **k: (log.append(1), compile_(*a, **k))[1],
+            )
+            result = run(traced.model, num_samples=num_samples, num_warmup=30, keep="none")
+        assert result.record.draws["f"].shape[:2] == (2, num_samples)
+        counts.append(traced.count)
+        compilations.append(len(compiled))
+    assert counts[0] == counts[1] > 0
+    # States, warm-up and sampling.
+    assert compilations == [3, 3]
+
+
+@pytest.mark.parametrize(("total", "capacity"), [(1, 1), (7, 3), (1000, 2000), (1000, 64)])
+def test_chunks_cover_every_draw_once(total, capacity):
+    program = Program(lambda: None)
+    spans = []
+    for start, length in chunk_lengths(total, capacity, program):
+        program.run_seconds += 1e-6 * length
+        spans.extend(range(start, start + length))
+        assert 1 <= length <= capacity
+    assert spans == list(range(total))
+
+
+def test_draws_do_not_depend_on_chunks(monkeypatch):
+    """Nor do the kept ones, whose stride does not divide the chunks."""
+    template = 2 * (3 * 4 + 5) * 8
+    monkeypatch.setattr("bnnsample.chains._keep.AUTO_BUDGET_BYTES", 6 * template)
+    whole = run()
+    monkeypatch.setattr("bnnsample.chains._program.TARGET_CHUNK_SECONDS", 1e-9)
+    singly = run()
+    monkeypatch.setattr("bnnsample.chains._program.TARGET_CHUNK_SECONDS", 0.5)
+    monkeypatch.setattr("bnnsample.chains._sampling.DEVICE_BUFFER_BYTES", 5_000)
+    small = run()
+    for other in (singly, small):
+        for name, values in whole.record.draws.items():
+            np.testing.assert_array_equal(values, other.record.draws[name])
+        one, two = whole.record.kept, other.record.kept
+        assert list(one.draws) == list(two.draws) == [6, 13, 20, 27, 34]
+        jax.tree.map(np.testing.assert_array_equal, one.parameters, two.parameters)
+        jax.tree.map(np.testing.assert_array_equal, whole.moments, other.moments)
+
+
+# --- progress and interruption
+
+
+@pytest.fixture(scope="module")
+def watched():
+    recorder = Recorder()
+    return recorder, run(progress=recorder, num_warmup=30, kernel_options=None)
+
+
+def test_progress_receives_the_totals(watched):
+    recorder, _ = watched
+    assert recorder.total("warm-up") == recorder.done("warm-up") == 30
+    assert recorder.total("sampling") == recorder.done("sampling") == 40
+    assert recorder.closed("warm-up") == recorder.closed("sampling") == 1
+    assert [call[1] for call in recorder.calls if call[0] == "start"] == ["warm-up", "sampling"]
+    infos = [call[3] for call in recorder.calls if call[0] == "update"]
+    assert all(0 <= info["acceptance"] <= 1 for info in infos)
+    assert any("step_size" in info for info in infos)
+
+
+def assert_consistent(result, done):
+    record = result.record
+    assert record.interrupted
+    for values in (*record.draws.values(), *record.sample_stats.values()):
+        assert values.shape[:2] == (2, done)
+    assert list(record.kept.draws) == list(range(done))
+    for leaf in jax.tree.leaves(record.kept.parameters):
+        assert leaf.shape[:2] == (2, done)
+    assert record.num_gradients == record.sample_stats["n_steps"].sum()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.moments))
+    assert result.parameters(1, done - 1)["readout"].shape == (5, 1)
+
+
+def test_ctrl_c_between_chunks_returns_what_was_drawn(monkeypatch):
+    monkeypatch.setattr("bnnsample.chains._program.TARGET_CHUNK_SECONDS", 1e-9)
+    whole = run()
+    recorder = Recorder("sampling", after=7)
+    with pytest.warns(UserWarning, match="interrupted: returning the 7 of 40 draws per chain"):
+        result = run(progress=recorder)
+    assert recorder.closed("sampling") == 1
+    assert_consistent(result, 7)
+    for name, values in result.record.draws.items():
+        np.testing.assert_array_equal(values, whole.record.draws[name][:, :7])
+    mean = result.record.kept.parameters["readout"].mean((0, 1))
+    np.testing.assert_allclose(result.moments["mean"]["readout"], mean, rtol=1e-9)
+    assert result.predict(X).mean.shape == (6,)
+    assert "interrupt" in result.report().lower() or "stopped" in result.report().lower()
+
+
+def test_ctrl_c_within_a_chunk_returns_the_chunks_before(monkeypatch):
+    """Signals arrive when the device returns: its inputs are gone, its outputs not assigned."""
+    monkeypatch.setattr("bnnsample.chains._program.TARGET_CHUNK_SECONDS", 1e-9)
+    call, recorder = Program.__call__, Recorder()
+
+    def interrupted(self, *args):
+        result = call(self, *args)
+        if recorder.done("sampling") == 5:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Program, "__call__", interrupted)
+    with pytest.warns(UserWarning, match="interrupted: returning the 5 of 40 draws"):
+        result = run(progress=recorder)
+    assert_consistent(result, 5)
+
+
+def test_ctrl_c_before_the_first_draw_and_in_the_warm_up_propagates():
+    class AtStart(Recorder):
+        def start(self, phase, total):
+            super().start(phase, total)
+            if phase == "sampling":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    recorder = AtStart()
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=recorder)
+    recorder = Recorder("warm-up", after=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=recorder, num_warmup=30, kernel_options=None)
+    assert recorder.closed("warm-up") == 1
+    assert recorder.open is None
+
+
+def test_the_bar_prints(capfd):
+    run(progress=True, num_warmup=10, kernel_options=None)
+    printed = capfd.readouterr()
+    assert "warm-up" in printed.err
+    assert "sampling" in printed.err
+    assert "acceptance" in printed.err
+    assert "40/40" in printed.err
+    assert printed.out == ""
+
+
+def test_no_progress_prints_nothing(capfd):
+    run(num_samples=1)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+# --- memory
+
+
+def test_records_without_kept_parameters_do_not_grow_with_the_network():
+    sizes = []
+    for width in (8, 4096):
+        record = run(width=width, keep="none", num_samples=3).record
+        assert record.kept is None
+        arrays = [*record.draws.values(), *record.sample_stats.values(), *record.prior.values()]
+        sizes.append(sum(a.nbytes for a in arrays))
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(record.moments))
+        # A mean and a variance, whatever the number of draws.
+        assert parameters <= 2 * 2 * (4 * width + 1)
+    assert sizes[0] == sizes[1]
+
+
+# --- no deadlock: fresh processes under a watchdog
+
+WATCHED = textwrap.dedent(
+    """
+    import sys
+    import numpy as np
+    import bnnsample
+    coordinates, seed = sys.argv[1], int(sys.argv[2])
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(64, 5)).astype(np.float32)
+    result = bnnsample.run(
+        bnnsample.models.mlp(depth=1), (x, np.sin(x[:, 0])), width=128, coordinates=coordinates,
+        num_chains=4, num_warmup=20, num_samples=20, seed=seed, progress=False,
+    )
+    assert result.record.draws["f"].shape == (4, 20, 64, 1)
+    print("finished")
+    """
+)
+TIME_LIMIT = 120
+
+
+def watch(coordinates, seed):
+    """One multi-chain run in a process of its own; ``TimeoutExpired`` if it hangs."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": REPOSITORY}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, coordinates, str(seed)],
+        cwd=REPOSITORY,
+        env=environment,
+        timeout=TIME_LIMIT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["finished"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("coordinates", COORDINATES)
+def test_multi_chain_runs_never_hang(coordinates, seed):
+    watch(coordinates, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("coordinates", COORDINATES)
+def test_sixty_multi_chain_runs_never_hang(coordinates, seed):
+    watch(coordinates, seed + 100)
+
+
+def test_a_signal_in_a_fresh_process_returns_the_draws():
+    """A real Ctrl-C, which arrives while the device computes."""
+    script = textwrap.dedent(
+        """
+        import os, signal, threading, warnings
+        import numpy as np
+        import bnnsample
+        x = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
+        class Progress:
+            def start(self, phase, total): pass
+            def close(self): pass
+            def update(self, steps, info):
+                if not hasattr(self, "timer"):
+                    kill = lambda: os.kill(os.getpid(), signal.SIGINT)
+                    self.timer = threading.Timer(1.2, kill)
+                    self.timer.start()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = bnnsample.run(
+                bnnsample.models.mlp(depth=1), (x, x[:, 0]), width=128, num_chains=2,
+                num_warmup=0, num_samples=10**6, keep="none", progress=Progress(),
+                kernel_options={"step_size": 0.1},
+            )
+        assert any("interrupted" in str(w.message) for w in caught)
+        assert result.record.interrupted
+        lengths = {a.shape[1] for a in result.record.draws.values()}
+        assert len(lengths) == 1
+        print("returned", *lengths)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": REPOSITORY},
+        timeout=TIME_LIMIT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("returned")
+
+
+# --- a backend that computes wrong numbers
+
+
+def test_this_backend_is_right():
+    check_backend.__wrapped__()
+    check_backend.__wrapped__("cpu")
+
+
+def test_the_check_runs_once_per_process(monkeypatch):
+    check_backend("cpu")
+    monkeypatch.setattr(_known_answer.jnp, "sum", lambda *a, **k: pytest.fail("ran again"))
+    check_backend("cpu")
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.05, 0.0, np.nan])
+def test_a_wrong_backend_is_refused_with_its_versions(monkeypatch, factor):
+    right = jnp.sum
+    wrong = lambda a, axis: right(a, axis=axis) * jnp.asarray(factor, a.dtype)  # noqa: E731
+    monkeypatch.setattr(_known_answer.jnp, "sum", wrong)
+    with pytest.raises(BackendError, match=r"relative error") as caught:
+        check_backend.__wrapped__("cpu")
+    for word in (jax.__version__, jax.lib.__version__, "'cpu'", "constraints.txt"):
+        assert word in str(caught.value)
+
+
+def test_run_asks_the_backend(monkeypatch):
+    def refuse(platform):
+        raise BackendError(f"wrong on {platform}")
+
+    monkeypatch.setattr("bnnsample._run.check_backend", refuse)
+    with pytest.raises(BackendError, match="wrong on cpu"):
+        run()
