@@ -50,7 +50,7 @@ def common_dtype(x: np.ndarray) -> np.dtype:
         warnings.warn(
             "x is float64, but JAX's 64-bit mode is off: the run is in float32. For float64 call "
             'jax.config.update("jax_enable_x64", True) first; to silence this, pass float32',
-            stacklevel=3,
+            stacklevel=4,
         )
         return np.dtype(np.float32)
     return x.dtype

@@ -50,7 +50,8 @@ class RunRecord:
         prior: prior draws ``[1, s, ...]`` by name: ``f``, ``y`` and the unknowns.
         hidden_index: flat indices of the recorded hidden weights.
         kept: whole parameter draws; None with ``keep="none"``.
-        moments: ``{"mean": parameters, "variance": parameters}`` over all chains and draws.
+        moments: ``{"mean": parameters, "variance": parameters}`` over the draws of each chain,
+            with a leading axis ``[chain]``.
         settings: plain values (JSON): width, coordinates, kernel, kernel_options, num_chains,
             num_warmup, num_samples, thin, seed, dtype, platform, versions, ...
         adapted: what the warm-up found: plain values by name.
