@@ -56,7 +56,7 @@ def best_of_grid(
     screened = []
     for setting in settings:
         steps = gradients_per_draw(bench, setting)
-        draws = max(25, int(gradients / 8 / steps))
+        draws = max(12, int(gradients / 8 / steps))
         screened.append(bench.measure(setting, states, draws, seed))
     best = {}
     for quantity in ("function", "weights"):

@@ -31,6 +31,7 @@ from experiments._measure import Bench
 from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
 from experiments._plot import plot_width_scaling
 
+Row = dict[str, Any]
 COLUMNS = (
     "data",
     "width",
@@ -54,24 +55,25 @@ NOISE = {"diabetes": 0.3, "digits": 0.1}
 N_TRAIN = {"diabetes": 64, "digits": 128}
 
 
-def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     started = time.perf_counter()
     for name in options.data:
-        n_train = options.n_train or (N_TRAIN[name] // 2 if options.quick else N_TRAIN[name])
-        data = load(name, n_train, options.seed)
+        data = load(name, options.n_train or N_TRAIN[name], options.seed)
         noise = options.noise_scale or NOISE[name]
         for width in options.widths:
-            for row in measure_width(data, width, noise, options):
-                rows.append(row)
-                print(table_line(row), flush=True)
+            new_rows, result = measure_width(data, width, noise, options)
+            rows += new_rows
+    print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
+    for kind in ("trace", "ess", "predictive"):
+        result.plot(kind, path=out / f"{kind}.png")
     write_csv(out / "width_scaling.csv", rows)
     plot_width_scaling(rows, out / "width_scaling.png")
-    print(f"\n{time.perf_counter() - started:.0f} s; wrote {out / 'width_scaling.csv'} and .png")
+    print(f"\n{time.perf_counter() - started:.0f} s; wrote figures and width_scaling.csv to {out}")
     return rows
 
 
@@ -91,7 +93,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only-collapsed", action="store_true", help="leave the slow baselines out"
     )
     options = parser.parse_args(arguments)
-    options.data = options.data or ["diabetes", "digits"]
+    options.data = options.data or (["diabetes"] if options.quick else ["diabetes", "digits"])
     options.widths = options.widths or (
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
     )
@@ -101,13 +103,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure_width(data: Data, width: int, noise: float, options) -> list[dict[str, Any]]:
-    """All methods at one width, the collapsed chains first: their draws start the others."""
+def measure_width(data: Data, width: int, noise: float, options) -> tuple[list[Row], Any]:
+    """All methods at one width, printed as they end, and the result of infinite HMC.
+
+    The collapsed chains go first: their last draws are where the others start.
+    """
     model = bnnsample.models.mlp(options.depth, "gelu")
-    rows = []
-    starts: list[Any] = []
+    rows: list[Row] = []
+    results: dict[str, Any] = {}
     for kernel, name in COLLAPSED.items():
-        result = bnnsample.run(
+        results[kernel] = bnnsample.run(
             model,
             (data.x, data.y),
             width=width,
@@ -116,21 +121,21 @@ def measure_width(data: Data, width: int, noise: float, options) -> list[dict[st
             likelihood=bnnsample.likelihoods.Gaussian(noise),
             seed=options.seed,
             progress=False,
-            num_warmup=500,
-            num_samples=options.gradients // 4,
-            keep="auto",
+            num_samples=max(100, options.gradients // 4),
         )
-        rows.append(collapsed_row(data.name, width, name, result))
-        if not starts:
-            last = int(result.record.kept.draws[-1])
-            starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
+        rows.append(collapsed_row(data.name, width, name, results[kernel]))
+        print(table_line(rows[-1]), flush=True)
+    result = results["infinite_hmc"]
     if not options.only_collapsed:
+        last = int(result.record.kept.draws[-1])
+        starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
         for method in BASELINES:
             rows.append(baseline_row(method, data, width, noise, starts, options))
-    return rows
+            print(table_line(rows[-1]), flush=True)
+    return rows, result
 
 
-def collapsed_row(data: str, width: int, name: str, result) -> dict[str, Any]:
+def collapsed_row(data: str, width: int, name: str, result) -> Row:
     """A row from a finished run."""
     draws = result.record.draws
     per_gradient = {
@@ -158,7 +163,7 @@ def collapsed_row(data: str, width: int, name: str, result) -> dict[str, Any]:
 
 def baseline_row(
     method: Method, data: Data, width: int, noise: float, starts: list[Any], options
-) -> dict[str, Any]:
+) -> Row:
     """A row from the best of the method's grid around an adapted step size."""
     model = bnnsample.models.mlp(options.depth, "gelu")
     bench = Bench(model, data, width, noise, method.coordinates, method.kernel, method.thin)
@@ -182,7 +187,7 @@ def baseline_row(
     }
 
 
-def table_line(row: dict[str, Any]) -> str:
+def table_line(row: Row) -> str:
     """One printed line."""
     return (
         f"{row['data']:9s} width {row['width']:6d}  {row['method']:25s} "
@@ -193,7 +198,7 @@ def table_line(row: dict[str, Any]) -> str:
     )
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: list[Row]) -> None:
     """The rows as a CSV, written whole or not at all."""
     temporary = path.with_suffix(".csv.part")
     with temporary.open("w", newline="") as file:

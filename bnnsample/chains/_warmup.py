@@ -150,7 +150,7 @@ class _Learner:
             states, statistics = map_chains(step, self.platform)(keys, states)
             rate = jnp.mean(statistics.acceptance_rate)
             step_size = _unless(frozen, step_size, self.averaging.update(step_size, rate))
-            learned = jax.vmap(self._learned)(states.position)
+            learned = jax.vmap(self._learned, axis_size=num_chains)(states.position)
             moments = _unless(~accumulate, moments, self.moments.update(moments, learned))
             gradients = gradients + jnp.sum(statistics.n_steps, dtype=jnp.int32)
             return states, step_size, moments, gradients, total + rate
