@@ -14,7 +14,7 @@ def count_operations(fn: Callable[..., Any], *args: Any) -> int:
     XLA's own count sees a loop body once, leaves triangular solves out and miscounts Cholesky.
     Here a scan counts its length times, a conditional its dearest branch, and a while loop its
     body once (its trip count is not in the program). Nothing is run; ``args`` may be
-    ``jax.ShapeDtypeStruct``. Matrix products count ``2 m n k``, a Cholesky factorisation ``n^3 / 3``, a
+    ``jax.ShapeDtypeStruct``. Matrix products count ``2 m n k``, a Cholesky factor ``n^3 / 3``, a
     triangular solve ``n^2`` per right-hand side, everything else one per element of its result.
     """
     return _count(jax.make_jaxpr(fn)(*args).jaxpr)

@@ -42,6 +42,12 @@ OPTIONS = {
     "mala": ({"step_size": 0.4}, 8),
     "adjusted_mclmc": ({"step_size": 2.5, "num_integration_steps": 2}, 3),
 }
+# Of infinite HMC: the readout of the standard coordinates is stiff, as the noise is small.
+IN_COORDINATES = {
+    "standard": {"step_size": 0.12, "num_integration_steps": 8},
+    "repriorised": OPTIONS["infinite_hmc"][0],
+    "collapsed": OPTIONS["infinite_hmc"][0],
+}
 REPLICATES, MANY = 10_000, 200_000
 DEGREE = 4
 FAMILY_ERROR = 1e-3
@@ -129,7 +135,7 @@ class Problem:
 
         return jax.jit(lambda *args: jax.lax.map(lambda packed: again(*packed), args))
 
-    @functools.cache
+    @functools.cache  # noqa: B019
     def start(self, replicates):
         return self._draw(jax.random.split(jax.random.key(self.seed), replicates))
 
@@ -213,7 +219,8 @@ def test_every_exact_kernel(kernel, name):
 @pytest.mark.parametrize("name", ["known", "half_normal", "no_quantile"])
 @pytest.mark.parametrize("coordinates", ["standard", "repriorised"])
 def test_coordinates(coordinates, name):
-    assert_calibrated(*problem(coordinates, name).run("infinite_hmc", REPLICATES))
+    options = IN_COORDINATES[coordinates]
+    assert_calibrated(*problem(coordinates, name).run("infinite_hmc", REPLICATES, options))
 
 
 @pytest.mark.parametrize("name", ["half_normal", "no_quantile"])
@@ -224,12 +231,13 @@ def test_priors_of_the_noise_scale(name):
 @pytest.mark.parametrize("coordinates", COORDINATES)
 def test_more_features_than_data_and_several_outputs(coordinates):
     wide = problem(coordinates, "unknown", width=12, outputs=2)
-    assert_calibrated(*wide.run("infinite_hmc", REPLICATES))
+    assert_calibrated(*wide.run("infinite_hmc", REPLICATES, IN_COORDINATES[coordinates]))
 
 
 def test_the_comparison_sees_a_slightly_wrong_posterior():
-    """The kernel is told data that are 5% too large: its chains are not those of the data."""
-    before, after, rate = problem("collapsed", "known").run("infinite_hmc", REPLICATES, stretch=1.05)
+    """The kernel is told data that are 15% too large: its chains are not those of the data."""
+    wrong = problem("collapsed", "known").run("infinite_hmc", REPLICATES, stretch=1.15)
+    before, after, rate = wrong
     with pytest.raises(AssertionError, match="standard errors"):
         assert_calibrated(before, after, rate)
 
@@ -245,4 +253,5 @@ def test_every_exact_kernel_with_many_more_replicates(kernel, name):
 @pytest.mark.parametrize("name", ["half_normal", "no_quantile"])
 @pytest.mark.parametrize("coordinates", COORDINATES)
 def test_coordinates_with_many_more_replicates(coordinates, name):
-    assert_calibrated(*problem(coordinates, name, seed=1).run("infinite_hmc", MANY))
+    options = IN_COORDINATES[coordinates]
+    assert_calibrated(*problem(coordinates, name, seed=1).run("infinite_hmc", MANY, options))

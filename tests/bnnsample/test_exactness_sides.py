@@ -45,7 +45,8 @@ def test_chains_are_the_same(monkeypatch, name, width):
     chains = []
     for side in (True, False):
         on_side(monkeypatch, side)
-        chains.append(jax.jit(lambda key: chain(key))(jax.random.key(1)))
+        # A new function each time: jit would reuse the other side's program.
+        chains.append(jax.jit(lambda key: chain(key))(jax.random.key(1)))  # noqa: PLW0108
     # Positions, potentials and gradients, that of the noise scale's coordinate among them.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), *chains)
     rate = chains[0][1]

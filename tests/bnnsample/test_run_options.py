@@ -504,12 +504,11 @@ def test_standardisation_of_large_float32_values():
     ("kernel", "num_warmup"),
     [
         ("infinite_hmc", 0),
-        ("infinite_hmc", 1),
         ("infinite_hmc", 19),
         ("nuts", 0),
-        ("nuts", 19),
         ("mclmc", 0),
-        ("mclmc", 19),
+        pytest.param("nuts", 19, marks=pytest.mark.slow),
+        pytest.param("mclmc", 19, marks=pytest.mark.slow),
     ],
 )
 def test_short_warm_ups(kernel, num_warmup):

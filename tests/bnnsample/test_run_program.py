@@ -137,7 +137,7 @@ def test_draws_do_not_depend_on_chunks(monkeypatch):
     monkeypatch.setattr("bnnsample.chains._sampling.DEVICE_BUFFER_BYTES", 5_000)
     recorder = Recorder()
     other = run(progress=recorder)
-    assert sum(call[0] == "update" for call in recorder.calls) > 10
+    assert sum(call[0] == "update" for call in recorder.calls) >= 8
     for name, values in whole.record.draws.items():
         np.testing.assert_array_equal(values, other.record.draws[name])
     one, two = whole.record.kept, other.record.kept

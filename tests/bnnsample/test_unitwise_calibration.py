@@ -87,5 +87,7 @@ def test_the_state_is_that_of_its_position(noise):
         fresh = algorithm.init(state.position)
         np.testing.assert_allclose(state.potential, fresh.potential, rtol=1e-11)
         np.testing.assert_allclose(state.columns, fresh.columns, rtol=1e-11)
-        moved = jnp.any(before.position["hidden"][0]["weight"] != state.position["hidden"][0]["weight"])
+        moved = jnp.any(
+            before.position["hidden"][0]["weight"] != state.position["hidden"][0]["weight"]
+        )
         assert bool(moved) or info.block_acceptance_rate < 1
