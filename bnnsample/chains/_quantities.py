@@ -72,7 +72,7 @@ def quantities(
         "projection": project(watch.signs, parameters),
         **values,
     }
-    noisy = posterior.likelihood.sample(noise_key, f, values)
+    noisy = posterior.likelihood.sample(noise_key, f, values, watch.x_eval is None)
     if noisy is not None:
         recorded["y"] = noisy
     if watch.hidden_index.size:
@@ -127,5 +127,5 @@ def prior_quantities(posterior: Posterior, watch: Watch, key: Array) -> dict[str
         for name, unknown in posterior.likelihood.unknowns.items()
     }
     f = posterior.model.apply(parameters, posterior.x if watch.x_eval is None else watch.x_eval)
-    noisy = posterior.likelihood.sample(noise_key, f, values)
+    noisy = posterior.likelihood.sample(noise_key, f, values, watch.x_eval is None)
     return {"f": f, **values, **({} if noisy is None else {"y": noisy})}

@@ -44,6 +44,7 @@ class Sampler:
     ):
         self.static, self.dynamic = spec.split(parameters)
         self.spec, self.plan, self.thin, self.platform = spec, plan, thin, platform
+        # The moments are not donated: they outlive a chunk that Ctrl-C breaks off.
         self.program = Program(self._chunk, donate=(4,))
         self.capacity = 0
 
@@ -74,7 +75,8 @@ class Sampler:
                     watch,
                     self.dynamic,
                     keys,
-                    (states, moments),
+                    states,
+                    moments,
                     jnp.asarray(start, jnp.int32),
                     jnp.asarray(length, jnp.int32),
                 )
@@ -110,13 +112,13 @@ class Sampler:
             per_draw += self.plan.bytes_per_draw * num_chains // self.plan.stride
         return int(np.clip(DEVICE_BUFFER_BYTES // max(per_draw, 1), 1, min(MAX_CHUNK, num_samples)))
 
-    def _chunk(self, posterior, watch, dynamic, keys, carry, start, length):
+    def _chunk(self, posterior, watch, dynamic, keys, states, moments, start, length):
         parameters = {**self.static, **dynamic}
 
         def one_chain(key, carry):
             return self._one_chain(posterior, watch, parameters, key, carry, start, length)
 
-        return map_chains(one_chain, self.platform)(keys, carry)
+        return map_chains(one_chain, self.platform)(keys, (states, moments))
 
     def _one_chain(self, posterior, watch, parameters, key, carry, start, length):
         stride = self.plan.stride

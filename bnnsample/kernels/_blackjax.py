@@ -118,12 +118,16 @@ def _mclmc_kernel(key, state, logdensity_fn, inverse_mass_matrix, L, step_size):
 def _mclmc_step(key, potential, state, parameters):
     dtype = _dtype(state)
     step_size = jnp.asarray(parameters["step_size"], dtype)
+    length = parameters["L"]
+    if length is None:
+        # BlackJAX's own start: the typical distance of a draw of N(0, I) from its mean.
+        length = math.sqrt(sum(leaf.size for leaf in jax.tree.leaves(state.position)))
     state, info = _mclmc_kernel(
         key,
         state,
         log_density_of(potential),
         jnp.ones((), dtype),
-        jnp.asarray(parameters["L"], dtype),
+        jnp.asarray(length, dtype),
         step_size,
     )
     # Not adjusted: every step is taken; McLachlan's integrator has two gradients a step.

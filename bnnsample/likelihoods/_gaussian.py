@@ -55,17 +55,17 @@ class Gaussian(Likelihood):
         constant = jnp.log(scale) + 0.5 * math.log(2 * math.pi)
         return -0.5 * jnp.sum(z * z, axis=1) - y.shape[1] * constant
 
-    def sample(self, key: Array, f: Array, values: Values) -> Array | None:
-        variance = self.noise_variance(values, f.shape[0])
+    def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array | None:
+        variance = self.noise_variance(values, at_data)
         if variance is None:
             return None
         scale = jnp.sqrt(variance).astype(f.dtype)
         column = scale[:, None] if scale.ndim else scale
         return f + column * jax.random.normal(key, f.shape, f.dtype)
 
-    def noise_variance(self, values: Values, num_points: int) -> Array | None:
+    def noise_variance(self, values: Values, at_data: bool) -> Array | None:
         scale = self.gaussian_scale(values)
-        return scale**2 if scale.ndim == 0 or scale.shape[0] == num_points else None
+        return scale**2 if scale.ndim == 0 or at_data else None
 
     def gaussian_scale(self, values: Values) -> Array:
         return self._scale_of(values, None)

@@ -32,14 +32,18 @@ class Likelihood(ABC):
         """Log density of each observation ``[n]``, summed over its outputs."""
 
     @abstractmethod
-    def sample(self, key: Array, f: Array, values: Values) -> Array | None:
-        """A draw of targets at outputs ``f [m, d]``; None where the noise there is not known."""
+    def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array | None:
+        """A draw of targets at outputs ``f [m, d]``; None where the noise there is not known.
+
+        ``at_data``: the outputs are those of the training inputs, in their order.
+        """
 
     @abstractmethod
-    def noise_variance(self, values: Values, num_points: int) -> Array | None:
-        """Variance of an observation around ``f`` at ``num_points`` inputs, ``[m]`` or scalar.
+    def noise_variance(self, values: Values, at_data: bool) -> Array | None:
+        """Variance of an observation around ``f``, a scalar or one per point.
 
-        ``None`` where it is not known, as at new inputs when the noise is given per data point.
+        ``None`` where it is not known: unless the points are the training inputs (``at_data``)
+        when the noise is given per data point.
         """
 
     @abstractmethod

@@ -50,7 +50,7 @@ def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction
         at_training = np.array_equal(x_user, record.x)
         for parameters, values in _kept_draws(kept):
             mean, variance, f = _one_draw(posterior, parameters, values, inputs)
-            totals.add(mean, variance, _noise_variance(posterior, values, inputs, at_training))
+            totals.add(mean, variance, _noise_variance(posterior, values, at_training))
             if return_draws:
                 draws.append(f)
     return _in_user_units(record, totals, np.stack(draws) if return_draws else None)
@@ -133,16 +133,12 @@ class _Totals:
 
 
 def _noise_variance(
-    posterior: Posterior, values: dict[str, Array], x: np.ndarray, at_training: bool
+    posterior: Posterior, values: dict[str, Array], at_training: bool
 ) -> np.ndarray | None:
-    variance = posterior.likelihood.noise_variance(values, len(x))
+    variance = posterior.likelihood.noise_variance(values, at_training)
     if variance is None:
         return None
-    array = np.asarray(variance, np.float64)
-    # One variance per training point says nothing of as many other points.
-    if array.ndim and not at_training:
-        return None
-    return array.reshape(-1, 1)
+    return np.asarray(variance, np.float64).reshape(-1, 1)
 
 
 def _in_user_units(record: RunRecord, totals: _Totals, draws: np.ndarray | None) -> Prediction:

@@ -122,9 +122,12 @@ def noise_posterior(p, prior):
     return grid, density / cumulative[-1], cumulative / cumulative[-1]
 
 
-@pytest.mark.parametrize("p", [6, pytest.param(25, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("coordinates", COORDINATES)
+NOISE_CASES = [(c, prior, p) for c in COORDINATES for prior in PRIORS for p in (6, 25)]
+QUICK = [("collapsed", "half_normal", 6), *((c, "weibull", 25) for c in COORDINATES)]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in NOISE_CASES if case not in QUICK]
+
+
+@pytest.mark.parametrize(("coordinates", "prior", "p"), [*QUICK, *SLOW])
 def test_unknown_noise(coordinates, prior, p):
     grid, density, cumulative = noise_posterior(p, prior)
     samples = 4000 if coordinates == "collapsed" else 2000

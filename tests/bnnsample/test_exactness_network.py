@@ -11,7 +11,6 @@ import pytest
 import scipy.stats as st
 
 import bnnsample
-from bnnsample.coordinates import COORDINATES
 from bnnsample.kernels._registry import KERNELS
 from bnnsample.likelihoods import Gaussian
 from bnnsample.results._ess import effective_sample_size, r_hat
@@ -94,8 +93,17 @@ def assert_agree(draws, noise, outputs=1):
     assert np.abs(z).max() < st.norm.isf(FAMILY_ERROR / (2 * len(z)))
 
 
-@pytest.mark.parametrize("noise", NOISE)
-@pytest.mark.parametrize("coordinates", COORDINATES)
+CASES = [
+    ("standard", "known"),
+    ("repriorised", "known"),
+    ("collapsed", "known"),
+    ("collapsed", "unknown"),
+    pytest.param("standard", "unknown", marks=pytest.mark.slow),
+    pytest.param("repriorised", "unknown", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("coordinates", "noise"), CASES)
 def test_coordinates_agree_with_numpyro(coordinates, noise):
     assert_agree(draws_of(noise, coordinates=coordinates), noise)
 
@@ -106,6 +114,7 @@ def test_unitwise_agrees_with_numpyro(noise):
     assert_agree(draws_of(noise, kernel="unitwise", kernel_options=options), noise)
 
 
+@pytest.mark.slow
 def test_several_outputs_agree_with_numpyro():
     assert_agree(draws_of("unknown", outputs=2), "unknown", outputs=2)
 

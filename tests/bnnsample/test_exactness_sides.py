@@ -14,7 +14,7 @@ from bnnsample.repriorisation import _marginal
 
 N = 9
 LIKELIHOODS = {
-    "unknown": Gaussian(dist.HalfNormal(1.0)),
+    "unknown": Gaussian(dist.LogNormal(0.0, 0.5)),
     "no_quantile": Gaussian(dist.Weibull(0.8, 2.0)),
     "per_point": Gaussian(np.linspace(0.2, 0.8, N)),
 }
@@ -24,13 +24,12 @@ def on_side(monkeypatch, on_parameter_side):
     monkeypatch.setattr(_marginal, "choose_side", lambda *shape_and_side: on_parameter_side)
 
 
-@pytest.mark.parametrize("width", [4, 15])
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize(("name", "width"), [*((name, 4) for name in LIKELIHOODS), ("unknown", 15)])
 def test_chains_are_the_same(monkeypatch, name, width):
     rng = np.random.default_rng(0)
     x, y = jnp.asarray(rng.normal(size=(N, 2))), jnp.asarray(rng.normal(size=(N, 2)))
     posterior = Collapsed(models.mlp(1, "erf"), LIKELIHOODS[name], width, x, y)
-    options = {"step_size": 0.3, "num_integration_steps": 3}
+    options = {"step_size": 0.2, "num_integration_steps": 3}
     spec, parameters, _ = resolve_kernel("infinite_hmc", options)
 
     def chain(key):

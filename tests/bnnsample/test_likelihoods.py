@@ -45,7 +45,7 @@ def test_samples_are_normal_with_the_scale_of_their_point(case):
     f = np.random.default_rng(1).normal(size=(N, D))
     keys = jax.random.split(jax.random.key(3), 4000)
     values = cast(values, jnp.float64)
-    draws = np.asarray(jax.vmap(lambda k: likelihood.sample(k, jnp.asarray(f), values))(keys))
+    draws = np.asarray(jax.vmap(lambda k: likelihood.sample(k, jnp.asarray(f), values, True))(keys))
     z = (draws - f) / sigma[:, None]
     level = 1e-3 / (N * D * len(CASES))
     worst = min(st.kstest(z[:, i, j], "norm").pvalue for i in range(N) for j in range(D))
@@ -59,7 +59,7 @@ def test_samples_are_normal_with_the_scale_of_their_point(case):
 def test_noise_variance_is_the_square_of_the_scale(case):
     likelihood, values, sigma = CASES[case]
     values = cast(values, jnp.float64)
-    variance = likelihood.noise_variance(values, N)
+    variance = likelihood.noise_variance(values, True)
     np.testing.assert_allclose(np.broadcast_to(variance, N), sigma**2, rtol=1e-14)
     scale = likelihood.gaussian_scale(values)
     np.testing.assert_allclose(np.broadcast_to(scale, N), sigma, rtol=1e-14)
@@ -68,15 +68,15 @@ def test_noise_variance_is_the_square_of_the_scale(case):
 def test_noise_at_new_inputs_is_unknown_when_given_per_point():
     likelihood = Gaussian(PER_POINT)
     f = jnp.zeros((N + 1, D))
-    assert likelihood.noise_variance({}, N + 1) is None
-    assert likelihood.sample(jax.random.key(0), f, {}) is None
-    assert Gaussian(0.3).sample(jax.random.key(0), f, {}).shape == (N + 1, D)
+    assert likelihood.noise_variance({}, False) is None
+    assert likelihood.sample(jax.random.key(0), f, {}, False) is None
+    assert Gaussian(0.3).sample(jax.random.key(0), f, {}, False).shape == (N + 1, D)
 
 
 def test_sample_keeps_float32():
     f = jnp.zeros((N, D), jnp.float32)
-    assert Gaussian(PER_POINT).sample(jax.random.key(0), f, {}).dtype == jnp.float32
-    assert Gaussian(0.3).sample(jax.random.key(0), f, {}).dtype == jnp.float32
+    assert Gaussian(PER_POINT).sample(jax.random.key(0), f, {}, True).dtype == jnp.float32
+    assert Gaussian(0.3).sample(jax.random.key(0), f, {}, False).dtype == jnp.float32
 
 
 def test_unknowns_are_named():

@@ -218,7 +218,6 @@ def test_noise_per_data_point():
     assert result.predict(X).predictive_std.shape == (N,)
 
 
-@pytest.mark.xfail(strict=True, reason="as many other points are given the training noise")
 def test_noise_per_data_point_says_nothing_of_as_many_other_points():
     result = run(likelihood=Gaussian(np.linspace(0.2, 1, N)), x_eval=X + 10, num_samples=1)
     assert "y" not in result.record.draws
@@ -532,14 +531,7 @@ def test_short_warm_ups(kernel, num_warmup):
         ("nuts", {"inverse_mass_matrix": np.arange(1.0, 13)}, {}),
         ("ghmc", {"step_size": 0.05, "damping": 2.0}, {"step_size": 0.05, "damping": 2.0}),
         ("mclmc", {"L": 1.5}, {"L": 1.5}),
-        pytest.param(
-            "mclmc",
-            {"step_size": 0.2},
-            {"step_size": 0.2},
-            marks=pytest.mark.xfail(
-                strict=True, raises=ValueError, reason="L is left None where step_size is given"
-            ),
-        ),
+        ("mclmc", {"step_size": 0.2}, {"step_size": 0.2}),
     ],
 )
 def test_options_given_are_not_adapted(kernel, options, adapted):

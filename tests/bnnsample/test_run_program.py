@@ -195,7 +195,6 @@ def test_ctrl_c_between_chunks_returns_what_was_drawn(monkeypatch):
     assert "interrupt" in result.report().lower() or "stopped" in result.report().lower()
 
 
-@pytest.mark.xfail(strict=True, reason="the moments were donated to the interrupted chunk")
 def test_ctrl_c_within_a_chunk_returns_the_chunks_before(monkeypatch):
     """Signals arrive when the device returns: its inputs are gone, its outputs not assigned."""
     monkeypatch.setattr("bnnsample.chains._program.TARGET_CHUNK_SECONDS", 1e-9)
@@ -313,7 +312,6 @@ def test_sixty_multi_chain_runs_never_hang(coordinates, seed):
     watch(coordinates, seed + 100)
 
 
-@pytest.mark.xfail(strict=True, reason="the moments were donated to the interrupted chunk")
 def test_a_signal_in_a_fresh_process_returns_the_draws():
     """A real Ctrl-C, which arrives while the device computes."""
     script = textwrap.dedent(
