@@ -54,10 +54,12 @@ def build_kernel(max_evaluations: int = 100) -> Callable[..., tuple]:
             proposal, _ = rotate(state.position, noise, angle)
             return proposal, potential(proposal)
 
+        def inside(value):
+            return jnp.isfinite(value) & (value <= level)
+
         def outside(carry):
             count, value = carry[0], carry[5]
-            # NaN compares False: such a proposal is outside the slice.
-            return ~(value <= level) & (count < max_evaluations)
+            return ~inside(value) & (count < max_evaluations)
 
         def shrink(carry):
             count, angle, low, high, _, _, divergent = carry
@@ -79,7 +81,7 @@ def build_kernel(max_evaluations: int = 100) -> Callable[..., tuple]:
             ~jnp.isfinite(value),
         )
         count, _, _, _, proposal, value, divergent = jax.lax.while_loop(outside, shrink, start)
-        found = value <= level
+        found = inside(value)
         new_state = select(found, EllipticalSliceState(proposal, value), state)
         return new_state, EllipticalSliceInfo(1 / count.astype(dtype), found, divergent, count)
 
@@ -92,7 +94,7 @@ def as_top_level_api(
     """Elliptical slice sampling for the target ``N(q; 0, I) exp(-potential(q))``: nothing to tune.
 
     Args:
-        potential: minus the log density relative to N(0, I); a NaN counts as outside the slice.
+        potential: minus the log density relative to N(0, I); a value that is not finite is outside the slice.
         max_evaluations: cap on the evaluations of one step; when it is reached the position
             stays as it is.
     """

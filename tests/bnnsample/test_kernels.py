@@ -149,8 +149,6 @@ def test_proposals_that_are_not_finite_are_rejected_and_counted(name, bad):
 
     algorithm = KERNELS[name](potential)
     state = algorithm.init(start)
-    if bad == -jnp.inf and name == "elliptical_slice":
-        pytest.skip("minus infinity lies inside every slice")
     for i in range(3):
         state, info = jax.jit(algorithm.step)(jax.random.key(i), state)
         np.testing.assert_array_equal(state.position, start)
