@@ -94,7 +94,8 @@ def as_top_level_api(
     """Elliptical slice sampling for the target ``N(q; 0, I) exp(-potential(q))``: nothing to tune.
 
     Args:
-        potential: minus the log density relative to N(0, I); a value that is not finite is outside the slice.
+        potential: minus the log density relative to N(0, I); a value that is not finite lies
+            outside every slice.
         max_evaluations: cap on the evaluations of one step; when it is reached the position
             stays as it is.
     """
