@@ -219,7 +219,7 @@ def test_every_exact_kernel(kernel, name):
     assert_calibrated(*problem("collapsed", name).run(kernel, REPLICATES))
 
 
-@pytest.mark.parametrize("name", ["known", "half_normal", "no_quantile"])
+@pytest.mark.parametrize("name", ["known", "no_quantile"])
 @pytest.mark.parametrize("coordinates", ["standard", "repriorised"])
 def test_coordinates(coordinates, name):
     options = IN_COORDINATES[coordinates]
@@ -231,7 +231,10 @@ def test_priors_of_the_noise_scale(name):
     assert_calibrated(*problem("collapsed", name).run("infinite_hmc", REPLICATES))
 
 
-@pytest.mark.parametrize("coordinates", COORDINATES)
+@pytest.mark.parametrize(
+    "coordinates",
+    ["collapsed", *(pytest.param(c, marks=pytest.mark.slow) for c in ("standard", "repriorised"))],
+)
 def test_more_features_than_data_and_several_outputs(coordinates):
     wide = problem(coordinates, "unknown", width=12, outputs=2)
     assert_calibrated(*wide.run("infinite_hmc", REPLICATES, IN_COORDINATES[coordinates]))
