@@ -12,7 +12,8 @@ from bnnsample.kernels._spec import KernelSpec, Statistics
 QUARTER_TURN = math.pi / 2
 MOST_STEPS = 128
 # Measured on wide one-layer networks: a quarter turn in one step is accepted most often with a
-# kick of about a tenth of the Hamiltonian one, and beats three full steps from width 2048 up.
+# kick of about a tenth of the Hamiltonian one; it equals three full steps at width 2048 and beats
+# them above.
 GENTLE_KICK = 0.125
 MOST_STEPS_FOR_GENTLE_KICK = 4
 
