@@ -38,11 +38,11 @@ def test_conditional_counts_its_dearest_branch():
 
 
 def test_factorisation_and_solves():
-    n, m = 12, 5
+    n, m = 120, 5
     spd = jnp.eye(n)
-    assert count_operations(jax.lax.linalg.cholesky, spd) == pytest.approx(
-        n**3 / 3, rel=0.2, abs=4 * n**2
-    )
+    # JAX symmetrises and masks around the primitive: a few passes of n^2 beside n^3 / 3.
+    around = count_operations(jax.lax.linalg.cholesky, spd) - n**3 // 3
+    assert 0 <= around <= 8 * n**2
     solve = count_operations(
         lambda L, b: jax.lax.linalg.triangular_solve(L, b, left_side=True, lower=True),
         spd,
