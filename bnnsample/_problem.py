@@ -1,10 +1,8 @@
 """The data of a run: checked, of one dtype, standardised if asked for."""
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -42,12 +40,6 @@ class Problem:
         x, y = self.standardizer.inputs(self.x), self.standardizer.targets(self.y)
         evaluated = None if self.evaluates_x else self.standardizer.inputs(self.x_eval)
         return jnp.asarray(x), jnp.asarray(y), None if evaluated is None else jnp.asarray(evaluated)
-
-    def precision(self) -> contextlib.AbstractContextManager:
-        """A float32 run under 64-bit JAX computes in 32-bit mode, as it would without."""
-        if self.dtype == np.float32 and jax.config.read("jax_enable_x64"):
-            return jax.enable_x64(False)
-        return contextlib.nullcontext()
 
 
 def make_problem(data: Any, x_eval: Any, standardize: bool) -> Problem:

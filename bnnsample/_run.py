@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model
+from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._settings import settings_of
@@ -102,7 +103,7 @@ def run(
         raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
     likelihood.check(problem.y)
     platform = jax.default_backend()
-    with problem.precision(), quiet_blas(platform):
+    with precision(problem.dtype), quiet_blas(platform):
         check_model(model, problem.x, width)
         x, y, evaluated = problem.arrays()
         posterior = COORDINATES[coordinates](model, likelihood, width, x, y)

@@ -1,15 +1,15 @@
 """Unknown scalars sampled with the network: a prior and a coordinate u ~ N(0, 1)."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 from jax.lax import erf_inv
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import log_ndtr, ndtr
 
 from bnnsample._lenient import lenient
 
@@ -18,10 +18,10 @@ from bnnsample._lenient import lenient
 class Unknown:
     """A scalar with a NumPyro prior, moved by the chain as ``u`` with reference N(0, 1).
 
-    Where the prior's quantile function ``F^{-1}`` is at hand, the value is ``F^{-1}(Phi(u))``,
-    which has the prior exactly when ``u ~ N(0, 1)``: no Jacobian is needed. Otherwise the value
-    is NumPyro's unconstraining transform of ``u``, and ``log_correction`` adds the prior's log
-    density and the Jacobian and takes the reference's ``-u^2 / 2`` back.
+    Where the prior's quantile function ``F^{-1}`` has a closed form here, the value is
+    ``F^{-1}(Phi(u))``, which has the prior exactly when ``u ~ N(0, 1)``: no Jacobian is needed.
+    Otherwise the value is NumPyro's unconstraining transform of ``u``, and ``log_correction``
+    adds the prior's log density and the Jacobian and takes the reference's ``-u^2 / 2`` back.
     """
 
     prior: dist.Distribution
@@ -46,13 +46,12 @@ class Unknown:
     def coordinate(self, value: Array) -> Array:
         """``u`` for a value, by bisection: the map is monotone, and this is called once per run."""
         value = jnp.asarray(value)
-        low, high = jnp.full_like(value, -12.0), jnp.full_like(value, 12.0)
         if not self.has_quantile_map:
             return jnp.asarray(self._transform.inv(value), value.dtype)
-        increasing = self.value(jnp.ones_like(value)) > self.value(-jnp.ones_like(value))
+        low, high = jnp.full_like(value, -1000.0), jnp.full_like(value, 1000.0)
         for _ in range(80):
             middle = (low + high) / 2
-            too_low = (self.value(middle) < value) == increasing
+            too_low = self.value(middle) < value
             low, high = jnp.where(too_low, middle, low), jnp.where(too_low, high, middle)
         return (low + high) / 2
 
@@ -83,24 +82,13 @@ def log_correction_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -
 
 
 def _quantile_map(prior: dist.Distribution) -> Callable[[Array], Array] | None:
-    """``u -> F^{-1}(Phi(u))``, accurate in both tails where a formula is known."""
-    for family, build in _CLOSED_FORMS.items():
-        if type(prior) is family:
-            return build(prior)
-    icdf = lenient(prior.icdf)
-    try:
-        # Abstract: the question is asked again inside every traced potential.
-        jax.eval_shape(icdf, jnp.zeros(()))
-    except (NotImplementedError, AttributeError, TypeError, ImportError):
-        # ImportError: NumPyro takes some quantile functions from TensorFlow Probability.
-        return None
-    return lambda u: icdf(_inner_probability(u))
+    """``u -> F^{-1}(Phi(u))`` where a formula is known that is accurate in both tails.
 
-
-def _inner_probability(u: Array) -> Array:
-    """``Phi(u)``, kept off 0 and 1, where the quantile of an unbounded prior is infinite."""
-    limits = jnp.finfo(u.dtype)
-    return jnp.clip(ndtr(u), limits.tiny, 1 - limits.epsneg)
+    NumPyro's own ``icdf`` takes ``Phi(u)``, which is 1 in float32 from u = 5.4 on: a chain
+    further out would see no slope. Such a prior goes through its transform, exact everywhere.
+    """
+    build = _CLOSED_FORMS.get(type(prior))
+    return None if build is None else build(prior)
 
 
 def _halves(u: Array) -> tuple[Array, Array]:
@@ -109,15 +97,29 @@ def _halves(u: Array) -> tuple[Array, Array]:
 
 
 def _half_normal(prior: dist.HalfNormal) -> Callable[[Array], Array]:
-    """``scale * Phi^{-1}((1 + Phi(u)) / 2)``: from Phi(u) where it is small, from Phi(-u) else."""
+    """``scale * Phi^{-1}((1 + Phi(u)) / 2)``, from Phi(u) where u < 0, from log Phi(-u) else."""
 
     def quantile(u: Array) -> Array:
         left, right = _halves(u)
         near_zero = jnp.asarray(2.0**0.5, u.dtype) * erf_inv(ndtr(left))
-        tail = -ndtri(0.5 * ndtr(-right))
+        tail = _normal_quantile_of_log(log_ndtr(-right) - math.log(2), right)
         return jnp.asarray(prior.scale, u.dtype) * jnp.where(u < 0, near_zero, tail)
 
     return quantile
+
+
+def _normal_quantile_of_log(log_probability: Array, u: Array) -> Array:
+    """``x >= 0`` with ``log Phi(-x) = log_probability``, where ``sqrt(u^2 + 2 log 2)`` is near x.
+
+    Newton steps on the logarithm, which neither underflows nor cancels however far out x lies;
+    convex and monotone, so they converge from either side.
+    """
+    x = jnp.sqrt(u * u + jnp.asarray(2 * math.log(2), u.dtype))
+    for _ in range(4):
+        log_tail = log_ndtr(-x)
+        hazard = jnp.exp(-x * x / 2 - 0.5 * math.log(2 * math.pi) - log_tail)
+        x = x + (log_tail - log_probability) / hazard
+    return x
 
 
 def _half_cauchy(prior: dist.HalfCauchy) -> Callable[[Array], Array]:

@@ -77,7 +77,7 @@ class Bench:
             size = sum(leaf.size for leaf in jax.tree.leaves(template))
             self.defaults["inverse_mass_matrix"] = jnp.ones(size, data.x.dtype)
         self.platform = jax.default_backend()
-        no_parameters = KeepPlan(0, 0, 0)
+        no_parameters = KeepPlan(0, 0)
         self.sampler = Sampler(self.spec, self.defaults, no_parameters, thin, self.platform)
 
     def start(self, parameters: list[Any]) -> Any:

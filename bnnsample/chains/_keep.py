@@ -10,10 +10,9 @@ DEVICE_BUFFER_BYTES = 64 * 2**20
 
 
 class KeepPlan(NamedTuple):
-    """Every ``stride``-th draw is kept, ``per_chain`` in all; ``stride`` 0 keeps none."""
+    """Every ``stride``-th draw is kept; ``stride`` 0 keeps none."""
 
     stride: int
-    per_chain: int
     bytes_per_draw: int
 
     def is_kept(self, draw: int) -> bool:
@@ -38,7 +37,7 @@ def plan_keep(keep: str, template: Any, num_chains: int, num_samples: int) -> Ke
         raise ValueError(f"keep must be 'auto', 'all' or 'none', got {keep!r}")
     size = tree_bytes(template)
     if keep == "none":
-        return KeepPlan(0, 0, size)
+        return KeepPlan(0, size)
     if keep == "all":
         total, available = size * num_chains * num_samples, available_bytes()
         if total > available:
@@ -47,10 +46,10 @@ def plan_keep(keep: str, template: Any, num_chains: int, num_samples: int) -> Ke
                 f"{num_samples} draws of {size / 2**20:.2f} MiB each, more than the "
                 f"{available / 2**30:.2f} GiB available; use keep='auto', thin= or fewer samples"
             )
-        return KeepPlan(1, num_samples, size)
+        return KeepPlan(1, size)
     affordable = max(1, AUTO_BUDGET_BYTES // max(1, size * num_chains))
     stride = -(-num_samples // affordable)
-    return KeepPlan(stride, num_samples // stride, size)
+    return KeepPlan(stride, size)
 
 
 def available_bytes() -> int:

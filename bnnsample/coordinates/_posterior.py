@@ -14,7 +14,7 @@ from bnnsample._unknowns import log_correction_of, values_of
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.repriorisation import Factor
-from bnnsample.repriorisation._factor import factorise, whiten
+from bnnsample.repriorisation._factor import condition
 
 Position = dict[str, Any]
 Parameters = dict[str, Any]
@@ -118,9 +118,7 @@ class Posterior(ABC):
     def condition(self, position: Position) -> tuple[Factor, Array]:
         """The readout's factor given the hidden layers, and the whitened targets ``[n, d]``."""
         psi = self.model.features(position["hidden"], self.x)
-        scale = self.gaussian_scale(position)
-        P, z, _ = whiten(psi, self.y, scale)
-        return factorise(P, 1.0), z
+        return condition(psi, self.y, self.gaussian_scale(position))
 
     def gaussian_scale(self, position: Position) -> Array:
         """The noise standard deviation, as the closed forms of the readout need it."""

@@ -111,18 +111,18 @@ def _unitwise_step(key, target, state, parameters):
     return state, _statistics(info, step_size, dtype)
 
 
+_TRAJECTORY = {
+    "step_size": None,
+    "num_integration_steps": 0,
+    "trajectory_angle": QUARTER_TURN,
+    "jitter": 0.1,
+}
 INFINITE_HMC = KernelSpec(
     "infinite_hmc",
     _init(_infinite_hmc),
     _infinite_hmc_step,
     _log_density,
-    {
-        "step_size": None,
-        "num_integration_steps": 0,
-        "trajectory_angle": QUARTER_TURN,
-        "jitter": 0.1,
-        "kick_scale": 1.0,
-    },
+    {**_TRAJECTORY, "kick_scale": 1.0},
     target_acceptance=0.8,
     max_step_size=QUARTER_TURN,
     candidates=_quarter_turns,
@@ -133,13 +133,7 @@ UNITWISE = KernelSpec(
     _init(_unitwise),
     _unitwise_step,
     _log_density,
-    {
-        "step_size": None,
-        "num_integration_steps": 0,
-        "trajectory_angle": QUARTER_TURN,
-        "jitter": 0.1,
-        "num_blocks": 16,
-    },
+    {**_TRAJECTORY, "num_blocks": 16},
     target_acceptance=0.8,
     max_step_size=QUARTER_TURN,
     complete=_complete,

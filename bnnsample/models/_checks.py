@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 from bnnsample.models._model import Width
 
@@ -18,6 +19,12 @@ def check_standard_deviation(name: str, value: float, positive: bool = False) ->
         raise ValueError(f"{name} must be a finite {sign} standard deviation, got {value!r}")
 
 
+def _index(width: SupportsIndex) -> int:
+    if isinstance(width, bool):
+        raise TypeError
+    return operator.index(width)
+
+
 def widths_of(width: Width, depth: int) -> tuple[int, ...]:
     """``width`` as one positive int per hidden layer.
 
@@ -27,9 +34,9 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
     """
     try:
         if isinstance(width, Sequence) and not isinstance(width, str):
-            widths = tuple(operator.index(w) for w in width)
+            widths = tuple(_index(w) for w in width)
         else:
-            widths = (operator.index(width),) * depth
+            widths = (_index(width),) * depth
     except TypeError:
         raise TypeError(f"width must be an int or one int per layer, got {width!r}") from None
     if len(widths) != depth:

@@ -85,6 +85,16 @@ def factorise(psi: Array, scale, side: Side = "auto") -> Factor:
         side: which matrix to factorise.
     """
     P, _ = whiten_features(psi, scale)
+    return _factor_of(P, side)
+
+
+def condition(psi: Array, y: Array, scale, side: Side = "auto") -> tuple[Factor, Array]:
+    """The factor and the whitened targets ``y / scale`` as ``[n, d]``; errors as ``whiten``."""
+    P, z, _ = whiten(psi, y, scale)
+    return _factor_of(P, side), z
+
+
+def _factor_of(P: Array, side: Side) -> Factor:
     on_parameter_side = choose_side(P, side)
     L = cholesky(gram(P, on_parameter_side), symmetrize_input=False)
     return Factor(P, L, on_parameter_side)

@@ -15,12 +15,12 @@ from jax import Array
 from bnnsample.repriorisation._factor import (
     Factor,
     Side,
+    condition,
     factorise,
     posterior_mean,
     require_finite,
     solve_lower,
     solve_upper,
-    whiten,
 )
 
 
@@ -34,7 +34,7 @@ def forward(phi: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Arr
         scale: noise standard deviation, a scalar or ``[n]``.
         side: which matrix to factorise; must be the same in ``inverse``.
     """
-    factor, z = _prepare(psi, y, scale, side)
+    factor, z = condition(psi, y, scale, side)
     readout = _as_matrix(phi, factor, z)
     W = posterior_mean(factor, z) + apply_root(factor, readout)
     require_finite("the readout", W)
@@ -43,7 +43,7 @@ def forward(phi: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Arr
 
 def inverse(W: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array:
     """The repriorised readout ``phi = A^{-1} (W - mu)``; arguments as in ``forward``."""
-    factor, z = _prepare(psi, y, scale, side)
+    factor, z = condition(psi, y, scale, side)
     readout = _as_matrix(W, factor, z)
     phi = apply_inverse_root(factor, readout - posterior_mean(factor, z))
     require_finite("the repriorised readout", phi)
@@ -56,12 +56,6 @@ def log_det(psi: Array, scale, num_outputs: int, side: Side = "auto") -> Array:
     value = -num_outputs * jnp.sum(jnp.log(jnp.diagonal(L)))
     require_finite("the log-determinant", value)
     return value
-
-
-def _prepare(psi: Array, y: Array, scale, side: Side) -> tuple[Factor, Array]:
-    P, z, _ = whiten(psi, y, scale)
-    # Whitened already: the factor's own scale is 1.
-    return factorise(P, 1.0, side), z
 
 
 def _as_matrix(readout: Array, factor: Factor, z: Array) -> Array:

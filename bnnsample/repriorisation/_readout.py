@@ -7,12 +7,11 @@ from jax import Array
 from bnnsample.repriorisation._factor import (
     Factor,
     Side,
-    factorise,
+    condition,
     posterior_mean,
     require_finite,
     solve_lower,
     solve_upper,
-    whiten,
 )
 
 
@@ -28,8 +27,7 @@ def draw_readout(key: Array, psi: Array, y: Array, scale, side: Side = "auto") -
         y: targets ``[n]`` (then ``W`` is ``[p]``) or ``[n, d]``.
         scale: noise standard deviation, a scalar or ``[n]``.
     """
-    P, z, _ = whiten(psi, y, scale)
-    factor = factorise(P, 1.0, side)
+    factor, z = condition(psi, y, scale, side)
     W = draw_from_factor(key, factor, z)
     require_finite("the readout", W)
     return W if jnp.ndim(y) == 2 else W[:, 0]
@@ -63,11 +61,11 @@ def predict(
         that of ``psi_new @ W``, without observation noise. On the data side it is a difference,
         cut off at zero where rounding would make it negative.
     """
-    P, z, _ = whiten(psi, y, scale)
-    psi_new = jnp.asarray(psi_new, P.dtype)
-    if psi_new.ndim != 2 or psi_new.shape[1] != P.shape[1]:
-        raise ValueError(f"psi_new must have shape [m, {P.shape[1]}], got {psi_new.shape}")
-    factor = factorise(P, 1.0, side)
+    factor, z = condition(psi, y, scale, side)
+    p = factor.P.shape[1]
+    psi_new = jnp.asarray(psi_new, factor.P.dtype)
+    if psi_new.ndim != 2 or psi_new.shape[1] != p:
+        raise ValueError(f"psi_new must have shape [m, {p}], got {psi_new.shape}")
     mean, variance = predict_from_factor(psi_new, factor, z)
     require_finite("the prediction", mean, variance)
     return (mean if jnp.ndim(y) == 2 else mean[:, 0]), variance

@@ -1,6 +1,5 @@
 """The posterior predictive at new inputs, the readout integrated out in closed form."""
 
-import contextlib
 import functools
 from typing import Any, NamedTuple
 
@@ -10,11 +9,12 @@ import numpy as np
 from jax import Array
 
 from bnnsample import _data
+from bnnsample._precision import precision
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
 from bnnsample.models import Model
-from bnnsample.repriorisation._factor import Factor, factorise, whiten
+from bnnsample.repriorisation._factor import Factor, condition
 from bnnsample.repriorisation._readout import predict_from_factor
 
 BLOCK = 128
@@ -56,11 +56,6 @@ def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction
     return _in_user_units(record, totals, np.stack(draws) if return_draws else None)
 
 
-def precision(dtype: np.dtype) -> contextlib.AbstractContextManager:
-    """JAX's 64-bit mode as a run in ``dtype`` had it, whatever it is set to now."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)
-
-
 def _one_draw(
     posterior: Posterior, parameters: dict[str, Pytree], values: dict[str, Array], x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,8 +84,7 @@ def _one_draw(
 @functools.partial(jax.jit, static_argnames=("model",))
 def _condition(model: Model, x: Array, y: Array, hidden: Pytree, scale: Array):
     """The readout's posterior given the hidden layers; it holds in every coordinate system."""
-    P, z, _ = whiten(model.features(hidden, x), y, scale)
-    return factorise(P, 1.0), z
+    return condition(model.features(hidden, x), y, scale)
 
 
 @functools.partial(jax.jit, static_argnames=("model",))

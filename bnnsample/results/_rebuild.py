@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from bnnsample._precision import precision
 from bnnsample._standardize import Standardizer
 from bnnsample.coordinates import COORDINATES, Posterior
 from bnnsample.likelihoods import Gaussian, Likelihood
 from bnnsample.models import Model, mlp
-from bnnsample.results._predict import precision
 
 # Priors of a positive scale that are looked up by name, each with numbers as arguments.
 PRIORS: dict[str, type[dist.Distribution]] = {

@@ -96,7 +96,7 @@ def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     factor = ESS_WANTED / worst
     asked = math.ceil(factor * draws / 100) * 100
     return Finding(
-        f"The {group} has {worst:.0f} effective draws at its worst, and {ESS_WANTED} make "
+        f"Effective draws of the {group}: {worst:.0f} at the worst, and {ESS_WANTED} make "
         f"intervals and R-hat trustworthy: about {factor:.1f} times more draws are needed, "
         f"num_samples={asked} with {chains} chain{'' if chains == 1 else 's'}.",
         worst < ESS_WANTED / 4,

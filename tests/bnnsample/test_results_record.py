@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
+from bnnsample._precision import precision
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._settings import settings_of
 from bnnsample._standardize import Standardizer
 from bnnsample.coordinates import COORDINATES
 from bnnsample.likelihoods import Gaussian
 from bnnsample.models import mlp
-from bnnsample.results._predict import precision
 
 
 def make_record(

@@ -164,6 +164,7 @@ def test_float64_data_beyond_float32_with_64_bit_mode_off():
         ([4, 4.5], TypeError, ["width must be an int"]),
         ("44", TypeError, ["width must be an int", "44"]),
         (None, TypeError, ["width must be an int", "None"]),
+        (True, TypeError, ["width must be an int", "True"]),
         (np.nan, TypeError, ["width must be an int"]),
     ],
 )
@@ -420,7 +421,7 @@ def test_keep_all_is_measured_against_the_available_memory(monkeypatch):
     refuses(ValueError, "keep='all'", keep="all", num_samples=10)
     monkeypatch.setattr(_keep, "available_bytes", lambda: needed)
     template = {"w": jax.ShapeDtypeStruct((17,), np.float64)}
-    assert _keep.plan_keep("all", template, 4, 10) == (1, 10, 17 * 8)
+    assert _keep.plan_keep("all", template, 4, 10) == (1, 17 * 8)
     assert _keep.available_bytes() == needed
 
 

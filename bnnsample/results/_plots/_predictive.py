@@ -61,27 +61,14 @@ def _band(record: RunRecord, output: int) -> _Band:
 
 def _fill(ax: Axes, at: np.ndarray, band: _Band, order: np.ndarray) -> None:
     mean = band.mean[order]
-    if band.predictive_std is not None:
-        width = NUM_STD * band.predictive_std[order]
-        ax.fill_between(
-            at,
-            mean - width,
-            mean + width,
-            color=MEAN,
-            alpha=0.14,
-            linewidth=0,
-            label="95% of new observations",
-        )
-    width = NUM_STD * band.std[order]
-    ax.fill_between(
-        at,
-        mean - width,
-        mean + width,
-        color=MEAN,
-        alpha=0.32,
-        linewidth=0,
-        label="95% of the function",
-    )
+    layers = [
+        (band.predictive_std, 0.14, "95% of new observations"),
+        (band.std, 0.32, "95% of the function"),
+    ]
+    for std, alpha, label in layers:
+        if std is not None:
+            low, high = mean - NUM_STD * std[order], mean + NUM_STD * std[order]
+            ax.fill_between(at, low, high, color=MEAN, alpha=alpha, linewidth=0, label=label)
     ax.plot(at, mean, color=MEAN, linewidth=1.6, label="posterior mean")
 
 
