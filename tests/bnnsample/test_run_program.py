@@ -14,6 +14,7 @@ import pytest
 import bnnsample
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.coordinates import COORDINATES
+from bnnsample.kernels._prior_exact import INFINITE_HMC, MOST_STEPS, _trajectory
 from bnnsample.likelihoods import Gaussian
 from bnnsample.models import from_functions, mlp
 from ntk import BackendError, _known_answer, check_backend
@@ -310,6 +311,29 @@ def test_multi_chain_runs_never_hang(coordinates, seed):
 @pytest.mark.parametrize("coordinates", COORDINATES)
 def test_sixty_multi_chain_runs_never_hang(coordinates, seed):
     watch(coordinates, seed + 100)
+
+
+def test_a_chain_that_rejects_everything_does_not_take_endless_trajectories():
+    """Dual averaging drives the step size to zero there; a quarter turn then had 10^6 steps."""
+    parameters = {**INFINITE_HMC.defaults, "step_size": 1e-6}
+    step_size, num_steps = jax.jit(_trajectory, static_argnums=2)(
+        jax.random.key(0), parameters, jnp.float32
+    )
+    assert num_steps == MOST_STEPS
+    assert step_size <= 1.1e-6
+
+
+def test_the_default_call_on_noisy_data_with_few_units():
+    """Its warm-up once stood still: noise of 0.5, 32 units, 200 points."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5)).astype(np.float32)
+    y = (np.sin(x[:, 0]) + 0.5 * rng.normal(size=200)).astype(np.float32)
+    result = bnnsample.run(mlp(), (x, y), width=32, num_samples=50, progress=False)
+    record = result.record
+    assert record.warmup_gradients < 32 * 4 * 500
+    assert record.sample_stats["acceptance_rate"].mean() > 0.6
+    # Classical: the residual noise of 200 points is known to 5%.
+    assert 0.4 < record.draws["noise_scale"].mean() < 0.65
 
 
 def test_a_signal_in_a_fresh_process_returns_the_draws():
