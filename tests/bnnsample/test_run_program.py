@@ -31,6 +31,14 @@ def _compile_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Python raises no KeyboardInterrupt where it was started with SIGINT ignored, as by nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(model=None, **settings):
     settings = {
         "width": 4,
@@ -341,6 +349,7 @@ def test_a_signal_in_a_fresh_process_returns_the_draws():
     script = textwrap.dedent(
         """
         import os, signal, threading, warnings
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         import numpy as np
         import bnnsample
         x = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
