@@ -6,6 +6,7 @@
 from ntk._activations import ACTIVATIONS as ACTIVATIONS
 from ntk._activations import resolve_activation as resolve_activation
 from ntk._dense import Dense as Dense
+from ntk._empirical import empirical_ntk as empirical_ntk
 from ntk._known_answer import BackendError as BackendError
 from ntk._known_answer import check_backend as check_backend
 from ntk._operations import count_operations as count_operations
@@ -16,5 +17,6 @@ __all__ = [
     "Dense",
     "check_backend",
     "count_operations",
+    "empirical_ntk",
     "resolve_activation",
 ]

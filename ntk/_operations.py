@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.interpreters.partial_eval import dce_jaxpr
 
 
 def count_operations(fn: Callable[..., Any], *args: Any) -> int:
@@ -17,7 +18,12 @@ def count_operations(fn: Callable[..., Any], *args: Any) -> int:
     ``jax.ShapeDtypeStruct``. Matrix products count ``2 m n k``, a Cholesky factor ``n^3 / 3``, a
     triangular solve ``n^2`` per right-hand side, everything else one per element of its result.
     """
-    return _count(jax.make_jaxpr(fn)(*args).jaxpr)
+    return _count(_used(jax.make_jaxpr(fn)(*args).jaxpr))
+
+
+def _used(jaxpr: core.Jaxpr) -> core.Jaxpr:
+    """The jaxpr without what its outputs do not need, as it is compiled."""
+    return dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0]
 
 
 def _count(jaxpr: core.Jaxpr) -> int:

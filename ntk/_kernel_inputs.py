@@ -1,0 +1,203 @@
+"""The arguments of a finite-width kernel: checked, flattened, and as a function of one example."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntk._axes import Reduction, reduction_of
+from ntk._float_leaves import Layout, path_name, split_floats
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Everything of a call that is static: one compiled program each.
+
+    Attributes:
+        f: the function ``f(params, x)``.
+        layout: of the parameter tree.
+        x_tree: of the inputs.
+        reduction: of the kernel's axes.
+        dtype: in which products are summed; half precision sums in float32.
+    """
+
+    f: Callable[..., Any]
+    layout: Layout
+    x_tree: Any
+    reduction: Reduction
+    dtype: Any
+
+    def function(self, held: list[Array]) -> Callable[..., Array]:
+        """``f`` of floating point leaves and one example's leaves, without the batch axis."""
+
+        def one(leaves: list[Array], example: list[Array]) -> Array:
+            x = jax.tree.unflatten(self.x_tree, [a[None] for a in example])
+            return self.f(self.layout.join(leaves, held), x)[0]
+
+        return one
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A checked call.
+
+    Attributes:
+        signature: the static part.
+        leaves, held: floating point parameters, and the other arrays of the tree.
+        x1, x2: leaves of the inputs, ``[n1, ...]`` and ``[n2, ...]``; ``x2`` None: ``x1``.
+        output_shape: of one example.
+    """
+
+    signature: Signature
+    leaves: list[Array]
+    held: list[Array]
+    x1: list[Any]
+    x2: list[Any] | None
+    output_shape: tuple[int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return len(self.x1[0]), len((self.x1 if self.x2 is None else self.x2)[0])
+
+    @property
+    def traced(self) -> bool:
+        """Called under a JAX transformation: no value can be looked at."""
+        arrays = [*self.leaves, *self.held, *self.x1, *(self.x2 or [])]
+        return any(isinstance(a, jax.core.Tracer) for a in arrays)
+
+
+def check_inputs(
+    f: Callable[..., Any], params: Any, x1: Any, x2: Any, trace_axes: Any, diagonal_axes: Any
+) -> Inputs:
+    """The call's inputs.
+
+    Raises:
+        TypeError: f is not callable or does not return one array; axes that are not ints.
+        ValueError: parameters or inputs that are not finite, inputs whose shapes do not fit, an
+            output without the batch axis in front, axes out of range, a network that mixes the
+            examples of a batch.
+    """
+    if not callable(f):
+        raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
+    leaves, held, layout = split_floats(params)
+    _require_finite("params", params)
+    first, x_tree = _leaves_of("x1", x1)
+    second = None
+    if x2 is not None:
+        second, second_tree = _leaves_of("x2", x2)
+        if second_tree != x_tree:
+            raise ValueError(f"x2 must have the tree structure of x1, {x_tree}, got {second_tree}")
+        for a, b in zip(first, second, strict=True):
+            if a.shape[1:] != b.shape[1:]:
+                raise ValueError(
+                    f"x1 and x2 must have equal shapes but for the first axis, got {a.shape} and "
+                    f"{b.shape}"
+                )
+    output = _output_of(f, params, x_tree, first)
+    reduction = reduction_of(trace_axes, diagonal_axes, len(output.shape))
+    dtype = jnp.promote_types(output.dtype, jnp.float32)
+    inputs = Inputs(
+        Signature(f, layout, x_tree, reduction, dtype),
+        leaves,
+        held,
+        first,
+        second,
+        output.shape[1:],
+    )
+    if reduction.modes[0] != "full" and inputs.sizes[0] != inputs.sizes[1]:
+        raise ValueError(
+            f"a diagonal or trace over the batch axis needs as many examples in x2 as in x1, got "
+            f"{inputs.sizes[0]} and {inputs.sizes[1]}"
+        )
+    if not isinstance(f, Hashable):
+        raise TypeError("f must be hashable, so that its compiled kernel can be found again")
+    _refuse_mixing(inputs)
+    return inputs
+
+
+def _leaves_of(name: str, x: Any) -> tuple[list[Any], Any]:
+    leaves, tree = jax.tree.flatten(x)
+    arrays = [a if isinstance(a, (jax.Array, np.ndarray)) else np.asarray(a) for a in leaves]
+    if not arrays:
+        raise ValueError(f"{name} holds no array")
+    for array in arrays:
+        if array.ndim == 0:
+            raise ValueError(f"{name} must have a leading axis over examples, got a scalar")
+        if array.dtype == object or array.dtype.kind in "US":
+            raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+    lengths = {len(array) for array in arrays}
+    if len(lengths) > 1:
+        raise ValueError(f"the arrays of {name} differ in their number of examples: {lengths}")
+    if lengths == {0}:
+        raise ValueError(f"{name} holds no example")
+    _require_finite(name, x)
+    return [_canonical(array) for array in arrays], tree
+
+
+def _canonical(array: Any) -> Any:
+    """On the host in JAX's dtypes, so that no program compiles for float64 that is cut later."""
+    if isinstance(array, jax.Array):
+        return array
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+
+
+def _require_finite(name: str, tree: Any) -> None:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        leaf = np.asarray(leaf) if isinstance(leaf, float) else leaf  # noqa: PLW2901
+        if isinstance(leaf, jax.core.Tracer) or not hasattr(leaf, "dtype"):
+            continue
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
+            raise ValueError(f"{name} is not finite at {path_name(path)}")
+
+
+def _output_of(f: Callable[..., Any], params: Any, x_tree: Any, x: list[Any]) -> Any:
+    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in x]
+    output = jax.eval_shape(lambda p: f(p, _zeros(x_tree, shapes)), params)
+    n = len(x[0])
+    if not isinstance(output, jax.ShapeDtypeStruct):
+        raise TypeError(f"f must return one array [n, ...], got {jax.tree.structure(output)}")
+    if len(output.shape) < 1 or output.shape[0] != n:
+        raise ValueError(
+            f"f must return one row per example, [{n}, ...], got an array of shape {output.shape}"
+        )
+    if not jnp.issubdtype(output.dtype, jnp.floating):
+        raise TypeError(f"f must return a floating point array, got {output.dtype}")
+    return output
+
+
+def _zeros(tree: Any, shapes: list[Any]) -> Any:
+    return jax.tree.unflatten(tree, [jnp.zeros(s.shape, s.dtype) for s in shapes])
+
+
+def _refuse_mixing(inputs: Inputs) -> None:
+    """Raise where an example's output depends on another one: batch norm in training mode."""
+    if inputs.traced or inputs.sizes[0] < 2:
+        return
+    first, second = _first_alone(
+        inputs.signature, inputs.leaves, inputs.held, [a[:2] for a in inputs.x1]
+    )
+    scale = float(jnp.max(jnp.abs(first))) or 1.0
+    eps = float(jnp.finfo(first.dtype).eps)
+    gap = float(jnp.max(jnp.abs(first - second)))
+    if gap > 1e4 * eps * scale:
+        raise ValueError(
+            f"f mixes the examples of a batch: its first output changes by {gap:.2g} when the "
+            "second example is taken away (batch normalisation in training mode does so); a "
+            "kernel between examples needs a function of each"
+        )
+
+
+def _alone(signature: Signature, leaves: list[Array], held: list[Array], x: list[Array]):
+    params = signature.layout.join(leaves, held)
+
+    def apply(arrays: list[Array]) -> Array:
+        return signature.f(params, jax.tree.unflatten(signature.x_tree, arrays))[0]
+
+    return apply(x), apply([a[:1] for a in x])
+
+
+_first_alone = jax.jit(_alone, static_argnums=0)

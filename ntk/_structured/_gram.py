@@ -1,0 +1,332 @@
+"""Kernels from Jacobians kept as networks: ``J(x1) J(x2)^T`` without the Jacobians."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
+from ntk._structured._backward import Jacobian
+from ntk._structured._contract import Contractor, Operand, path
+from ntk._structured._network import Axis, Factor, Index, Network, split_index
+from ntk._structured._rules import merged, whole
+
+FIRST, SECOND = "first", "second"
+# Of the rows of a symmetric kernel: with 8, nine sixteenths of the products remain.
+MOST_BLOCKS, SMALLEST_BLOCK = 8, 8
+
+
+def gram(first: Jacobian, second: Jacobian, sizes: tuple[int, int], reduction: Reduction, dtype):
+    """The kernel of two sets of examples, ``[n1, n2, *outputs]`` reduced.
+
+    Args:
+        first, second: Jacobians of one function at ``n1`` and ``n2`` examples.
+        sizes: ``(n1, n2)``.
+        reduction: what becomes of each axis.
+        dtype: of sums.
+    """
+    contractor = Contractor(dtype)
+    total = _Total(reduction, sizes, tuple(i.size for i in first.outputs), dtype)
+    for one, two in zip(first.networks, second.networks, strict=True):
+        for a in one:
+            for b in two:
+                _add_pair(total, contractor, a, b, first.outputs, second.outputs)
+    return total.result()
+
+
+def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -> Array:
+    """The kernel of a set of examples with itself: half the products of ``gram``.
+
+    Rows are taken in blocks, each with the columns from its own first one on; the rest is the
+    transpose.
+    """
+    count = max(1, min(MOST_BLOCKS, size // SMALLEST_BLOCK))
+    if reduction.modes[0] != FULL or count == 1:
+        return gram(jacobian, jacobian, (size, size), reduction, dtype)
+    jacobian = simplified(jacobian, size, dtype)
+    edges = [round(size * k / count) for k in range(count + 1)]
+    rows = []
+    for start, stop in itertools.pairwise(edges):
+        block = gram(
+            _examples(jacobian, start, stop),
+            _examples(jacobian, start, size),
+            (stop - start, size - start),
+            reduction,
+            dtype,
+        )
+        rows.append(jnp.pad(block, [(0, 0), (start, 0), *[(0, 0)] * (block.ndim - 2)]))
+    upper = jnp.concatenate(rows)
+    block_of = np.repeat(np.arange(count), np.diff(edges))
+    above = block_of[:, None] <= block_of[None, :]
+    mask = above.reshape(size, size, *[1] * (upper.ndim - 2))
+    return jnp.where(mask, upper, _exchanged(upper, reduction))
+
+
+def _exchanged(kernel: Array, reduction: Reduction) -> Array:
+    """The kernel with its first and second argument exchanged."""
+    order: list[int] = []
+    for mode in reduction.modes:
+        at = len(order)
+        order += {FULL: [at + 1, at], DIAGONAL: [at], TRACE: []}[mode]
+    return jnp.transpose(kernel, order)
+
+
+def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:
+    """The Jacobian at some of its examples; one array is cut once."""
+    cut: dict[int, Factor] = {}
+
+    def part(factor: Factor) -> Factor:
+        if not factor.batched:
+            return factor
+        if id(factor.array) not in cut:
+            cut[id(factor.array)] = Factor(factor.array[start:stop], factor.indices, True)
+        return dataclasses.replace(factor, array=cut[id(factor.array)].array)
+
+    networks = [
+        [dataclasses.replace(n, factors=tuple(part(f) for f in n.factors)) for n in of_leaf]
+        for of_leaf in jacobian.networks
+    ]
+    return Jacobian(networks, jacobian.outputs)
+
+
+def simplified(jacobian: Jacobian, size: int, dtype) -> Jacobian:
+    """The products that only one side takes part in, done once for all blocks.
+
+    Which they are is read off the cheapest path of each network with itself.
+    """
+    contractor = Contractor(dtype)
+    networks = [
+        [_simplified(network, size, contractor) for network in of_leaf]
+        for of_leaf in jacobian.networks
+    ]
+    return Jacobian(networks, jacobian.outputs)
+
+
+def _simplified(network: Network, size: int, contractor: Contractor) -> Network:
+    if len(network.factors) < 2:
+        return network
+    shared = {i for axis in network.axes for i in axis.indices}
+    opened = shared | set(network.outputs)
+
+    def operand(factor: Factor, side: str) -> Operand:
+        lead = ((side, None),) if factor.batched else ()
+        indices = (
+            (side, i) if i not in shared or i in network.outputs else i for i in factor.indices
+        )
+        return factor.array, (*lead, *indices)
+
+    operands = [operand(f, side) for side in (FIRST, SECOND) for f in network.factors]
+    present = {x for _, letters in operands for x in letters}
+    ends = [(side, i) for side in (FIRST, SECOND) for i in (None, *network.outputs)]
+    # A factor of the first side, or None: the second side or both.
+    items: list[Factor | None] = [*network.factors, *[None] * len(network.factors)]
+    kept: list[Factor] = []
+    for one, two in path(operands, tuple(x for x in ends if x in present)):
+        a, b = items[one], items[two]
+        items = [x for k, x in enumerate(items) if k not in (one, two)]
+        if a is not None and b is not None:
+            others = [f for f in (*items, *kept) if f is not None]
+            needed = opened.union(*(f.indices for f in others))
+            items.append(_product(a, b, needed, contractor))
+        else:
+            kept += [f for f in (a, b) if f is not None]
+            items.append(None)
+    kept += [f for f in items if f is not None]
+    return dataclasses.replace(network, factors=tuple(kept))
+
+
+def _product(a: Factor, b: Factor, needed: set[Index], contractor: Contractor) -> Factor:
+    """Two factors as one, summed over the indices that nothing else needs."""
+    lead: tuple[Any, ...] = (None,) if a.batched or b.batched else ()
+    indices = tuple(i for i in dict.fromkeys((*a.indices, *b.indices)) if i in needed)
+    operands = [(f.array, ((None,) if f.batched else ()) + f.indices) for f in (a, b)]
+    return Factor(contractor(operands, (*lead, *indices)), indices, bool(lead))
+
+
+class _Total:
+    """The sum over pairs; pairs that are a Kronecker delta in some outputs are kept apart."""
+
+    def __init__(self, reduction: Reduction, sizes, shape: tuple[int, ...], dtype):
+        self.reduction, self.dtype = reduction, dtype
+        self.lengths: dict[Any, int] = {}
+        self.output: list[Any] = []
+        for k, (mode, size) in enumerate(zip(reduction.modes, (sizes, *shape), strict=True)):
+            one, two = size if k == 0 else (size, size)
+            self.lengths.update({(FIRST, k): one, (SECOND, k): two})
+            if mode == FULL:
+                self.output += [(FIRST, k), (SECOND, k)]
+            elif mode == DIAGONAL:
+                self.output += [(FIRST, k)]
+        self.parts: dict[tuple[Any, ...], Array] = {}
+
+    def add(self, operands: list[Operand], same: dict[Any, Any], scale: float, contractor) -> None:
+        """Add a product; ``same`` names the letter that stands for another one."""
+        letters = [same.get(x, x) for x in self.output]
+        present = {x for _, names in operands for x in names}
+        kept = tuple(x for x in dict.fromkeys(letters) if x in present)
+        scale = scale / self.reduction.divisor(self.lengths)
+        for k, mode in enumerate(self.reduction.modes):
+            if mode == TRACE and same.get((FIRST, k), (FIRST, k)) not in present:
+                letter = same.get((FIRST, k), (FIRST, k))
+                if letter not in kept and letter not in letters:
+                    scale *= self.lengths[FIRST, k]
+        value = contractor(operands, kept) if operands else jnp.ones((), self.dtype)
+        value = value.astype(self.dtype) * scale
+        key = (kept, tuple(letters))
+        self.parts[key] = self.parts[key] + value if key in self.parts else value
+
+    def result(self) -> Array:
+        shape = [self.lengths[x] for x in self.output]
+        total = jnp.zeros(shape, self.dtype)
+        for (kept, letters), value in self.parts.items():
+            total = total + self._spread(value, kept, letters)
+        return total
+
+    def _spread(self, value: Array, kept, letters) -> Array:
+        """A part on all output letters: constant along those it lacks, zero off its deltas."""
+        seen: dict[Any, int] = {}
+        for k, x in enumerate(letters):
+            if x in seen:
+                continue
+            seen[x] = k
+        array = jnp.expand_dims(
+            value, [k for k, x in enumerate(letters) if seen[x] != k or x not in kept]
+        )
+        for k, x in enumerate(letters):
+            if seen[x] != k:
+                size = self.lengths[self.output[k]]
+                shape = [1] * len(letters)
+                shape[k] = shape[seen[x]] = size
+                array = array * jnp.eye(size, dtype=self.dtype).reshape(shape)
+        return array
+
+
+def _add_pair(
+    total: _Total,
+    contractor: Contractor,
+    a: Network,
+    b: Network,
+    first_outputs: tuple[Index, ...],
+    second_outputs: tuple[Index, ...],
+) -> None:
+    aligned = _align(a, b)
+    if aligned is None:
+        return
+    a, b = aligned
+    same = _Same()
+    names: dict[Any, Any] = {}
+    for side, outputs in ((FIRST, first_outputs), (SECOND, second_outputs)):
+        names.update({(side, index): (side, k + 1) for k, index in enumerate(outputs)})
+    for k, mode in enumerate(total.reduction.modes):
+        if mode != FULL:
+            same.join((FIRST, k), (SECOND, k))
+    for one, two in zip(a.axes, b.axes, strict=True):
+        for left, right in zip(one.indices, two.indices, strict=True):
+            x, y = (FIRST, left), (SECOND, right)
+            same.join(names.get(x, x), names.get(y, y))
+
+    def letter(side: str, index: Index) -> Any:
+        return same.of(names.get((side, index), (side, index)))
+
+    operands: list[Operand] = []
+    for side, network in ((FIRST, a), (SECOND, b)):
+        for factor in network.factors:
+            lead = (same.of((side, 0)),) if factor.batched else ()
+            own = (*lead, *(letter(side, index) for index in factor.indices))
+            array = factor.array
+            if len(set(own)) < len(own):
+                unique = tuple(dict.fromkeys(own))
+                codes = {x: k for k, x in enumerate(unique)}
+                array = jnp.einsum(array, [codes[x] for x in own], list(range(len(unique))))
+                own = unique
+            operands.append((array, own))
+    present = {x for _, own in operands for x in own}
+    shared = {letter(FIRST, i): i.size for axis in a.axes for i in axis.indices}
+    scale = a.scale * b.scale
+    ends = {same.of(x) for x in total.lengths}
+    for x, size in shared.items():
+        if x not in present and x not in ends:
+            scale *= size
+    mapping = {x: same.of(x) for x in total.lengths}
+    total.add(operands, mapping, scale, contractor)
+
+
+class _Same:
+    """Letters that are one: a union of sets, an output letter in front."""
+
+    def __init__(self):
+        self.parent: dict[Any, Any] = {}
+
+    def of(self, x: Any) -> Any:
+        while x in self.parent:
+            x = self.parent[x]
+        return x
+
+    def join(self, x: Any, y: Any) -> None:
+        x, y = self.of(x), self.of(y)
+        if x != y:
+            if (isinstance(y[1], int) and not isinstance(x[1], int)) or (
+                isinstance(y[1], int) and y[0] == FIRST and x[0] == SECOND
+            ):
+                x, y = y, x
+            self.parent[y] = x
+
+
+def _align(a: Network, b: Network) -> tuple[Network, Network] | None:
+    """Both networks with equal indices on every axis, or None where they never overlap."""
+    for k in range(len(a.axes)):
+        one, two = a.axes[k], b.axes[k]
+        if (one.start, one.size) != (two.start, two.size):
+            start = max(one.start, two.start)
+            stop = min(one.start + one.size, two.start + two.size)
+            if start >= stop:
+                return None
+            a, b = _cut(a, k, start, stop), _cut(b, k, start, stop)
+        a, b = _refine(a, b, k)
+    return a, b
+
+
+def _cut(network: Network, along: int, start: int, stop: int) -> Network:
+    axis = network.axes[along]
+    if (axis.start, axis.size) == (start, stop - start):
+        return network
+    if len(axis.indices) != 1 or axis.indices[0] in network.outputs:
+        network = merged(whole(network), along)
+        axis = network.axes[along]
+    cut, index = restrict_batched(network, axis.indices[0], start - axis.start, stop - start)
+    axes = (*cut.axes[:along], Axis((index,), axis.full, start), *cut.axes[along + 1 :])
+    return dataclasses.replace(cut, axes=axes)
+
+
+def restrict_batched(network: Network, index: Index, start: int, size: int):
+    """``restrict_index`` for factors that may have a leading axis over examples."""
+    new = Index(size)
+    factors = []
+    for factor in network.factors:
+        if index in factor.indices:
+            at = int(factor.batched) + factor.indices.index(index)
+            cut = [slice(None)] * factor.array.ndim
+            cut[at] = slice(start, start + size)
+            indices = tuple(new if i is index else i for i in factor.indices)
+            factors.append(Factor(factor.array[tuple(cut)], indices, factor.batched))
+        else:
+            factors.append(factor)
+    return dataclasses.replace(network, factors=tuple(factors)), new
+
+
+def _refine(a: Network, b: Network, along: int) -> tuple[Network, Network]:
+    """The composite indices of one axis split until both sides have equal sizes."""
+    k = 0
+    while True:
+        one, two = a.axes[along].indices, b.axes[along].indices
+        if k >= len(one) or k >= len(two):
+            return a, b
+        left, right = one[k].size, two[k].size
+        if left > right:
+            a = split_index(a, one[k], (right, left // right))
+        elif right > left:
+            b = split_index(b, two[k], (left, right // left))
+        k += 1

@@ -1,0 +1,544 @@
+"""How a Jacobian goes back through one equation, as a network, primitive by primitive.
+
+A rule takes the network of an equation's output and returns that of one of its operands, or None
+where it has no structure to keep; ``general`` then is exact for everything JAX can differentiate.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntk._structured._contract import Contractor
+from ntk._structured._network import (
+    Axis,
+    Factor,
+    Index,
+    Network,
+    axis_of,
+    restrict_index,
+    split_index,
+    without_delta,
+)
+from ntk._structured._plan import PARAMETER, bind, is_float
+from ntk._structured._values import Value, Values, factor_of, lift, times_value
+
+Rule = Callable[[Any, int, Network, Values], "Network | None"]
+_RULES: dict[str, Rule] = {}
+
+
+def back(equation: Any, position: int, networks: list[Network | None], values: Values) -> Network:
+    """The network of operand ``position`` from those of the outputs (None: zero)."""
+    name = equation.primitive.name
+    if len(networks) == 1 and networks[0] is not None:
+        rule = _RULES.get(name, _elementwise if name in ELEMENTWISE else None)
+        found = None if rule is None else rule(equation, position, networks[0], values)
+        if found is not None:
+            return found
+    return general(equation, position, networks, values)
+
+
+def _rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+# --- element by element
+
+ELEMENTWISE = frozenset(
+    [
+        "abs",
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "cos",
+        "cosh",
+        "digamma",
+        "erf",
+        "erf_inv",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "integer_pow",
+        "lgamma",
+        "log",
+        "log1p",
+        "logistic",
+        "max",
+        "min",
+        "pow",
+        "real",
+        "rsqrt",
+        "select_n",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "tan",
+        "tanh",
+    ]
+)
+
+
+def _match(operand: Any, network: Network) -> Network:
+    """The network of an operand that stands for every element where it is a scalar."""
+    if operand.aval.shape == () and network.axes:
+        return network.with_axes(())
+    return network
+
+
+@_rule("add", "add_any", "sub")
+def _add(equation, position, network, values):
+    if equation.primitive.name == "sub" and position == 1:
+        network = dataclasses.replace(network, scale=-network.scale)
+    return _match(equation.invars[position], network)
+
+
+@_rule("neg")
+def _neg(equation, position, network, values):
+    return dataclasses.replace(network, scale=-network.scale)
+
+
+@_rule("convert_element_type", "copy", "copy_p", "reduce_precision", "optimization_barrier")
+def _same(equation, position, network, values):
+    return network if len(equation.invars) == 1 else None
+
+
+@_rule("mul")
+def _mul(equation, position, network, values):
+    other = values(equation.invars[1 - position])
+    network = _scaled(network, other)
+    return _match(equation.invars[position], network)
+
+
+@_rule("div")
+def _div(equation, position, network, values):
+    top, bottom = (values(atom) for atom in equation.invars)
+    if position == 0:
+        inverse = dataclasses.replace(bottom, array=1 / jnp.asarray(bottom.array))
+        return _match(equation.invars[0], _scaled(network, inverse))
+    array, loops, batched = lift(lambda a, b: -a / (b * b), top, bottom)
+    return _match(equation.invars[1], _scaled(network, _value(array, loops, batched)))
+
+
+def _scaled(network: Network, value: Value) -> Network:
+    if value.shape == () and network.axes:
+        value = dataclasses.replace(value, shape=tuple(axis.full for axis in network.axes))
+    return times_value(network, value)
+
+
+def _value(array: Any, loops: tuple[Index, ...], batched: bool) -> Value:
+    shape = array.shape[len(loops) :]
+    return Value(array, shape, tuple(range(len(shape))), loops, batched)
+
+
+def _elementwise(equation, position, network, values):
+    """Times the derivative, which is the tangent of a tangent of ones."""
+    operands = [values(atom) for atom in equation.invars]
+
+    def derivative(*primals):
+        def function(x):
+            return bind(equation, [*primals[:position], x, *primals[position + 1 :]])[0]
+
+        shape = jnp.broadcast_shapes(*(jnp.shape(p) for p in primals))
+        at = primals[position]
+        if jnp.shape(at) != shape:
+            at = jnp.broadcast_to(at, shape)
+        return jax.jvp(function, (at,), (jnp.ones_like(at),))[1]
+
+    array, loops, batched = lift(derivative, *operands)
+    return _match(equation.invars[position], times_value(network, _value(array, loops, batched)))
+
+
+# --- shapes
+
+
+@_rule("transpose")
+def _transpose(equation, position, network, values):
+    permutation = equation.params["permutation"]
+    return network.with_axes(network.axes[permutation.index(k)] for k in range(len(permutation)))
+
+
+@_rule("squeeze")
+def _squeeze(equation, position, network, values):
+    removed = set(equation.params["dimensions"])
+    axes = iter(network.axes)
+    shape = equation.invars[0].aval.shape
+    return network.with_axes(Axis((), 1) if k in removed else next(axes) for k in range(len(shape)))
+
+
+@_rule("expand_dims")
+def _expand_dims(equation, position, network, values):
+    added = set(equation.params["dimensions"])
+    return network.with_axes(a for k, a in enumerate(network.axes) if k not in added)
+
+
+@_rule("broadcast_in_dim")
+def _broadcast_in_dim(equation, position, network, values):
+    to = equation.params["broadcast_dimensions"]
+    shape = equation.invars[0].aval.shape
+    return network.with_axes(
+        network.axes[to[k]] if network.axes[to[k]].full == size else Axis((), 1)
+        for k, size in enumerate(shape)
+    )
+
+
+@_rule("reduce_sum")
+def _reduce_sum(equation, position, network, values):
+    axes = iter(network.axes)
+    shape, summed = equation.invars[0].aval.shape, equation.params["axes"]
+    return network.with_axes(
+        axis_of(size) if k in summed else next(axes) for k, size in enumerate(shape)
+    )
+
+
+@_rule("reshape")
+def _reshape(equation, position, network, values):
+    if equation.params["dimensions"] is not None:
+        return None
+    new_shape = equation.invars[0].aval.shape
+    network = whole(network)
+    order = [index for axis in network.axes for index in axis.indices]
+    groups: list[tuple[Index, ...]] = []
+    for size in new_shape:
+        group: list[Index] = []
+        while (have := math.prod(i.size for i in group)) < size:
+            index, need = order[0], size // have
+            if size % have or (need % index.size and index.size % need):
+                return None
+            if index.size > need:
+                if index in network.outputs or _occurrences(network, index) > 1:
+                    at = next(k for k, a in enumerate(network.axes) if index in a.indices)
+                    network = without_delta(network, at)
+                    order = order_after(network, len(order))
+                    index = order[0]
+                network = split_index(network, index, (need, index.size // need))
+                order = order_after(network, len(order) + 1)
+            group.append(order.pop(0))
+        groups.append(tuple(group))
+    return network.with_axes(Axis(g, s) for g, s in zip(groups, new_shape, strict=True))
+
+
+def order_after(network: Network, remaining: int) -> list[Index]:
+    """The last ``remaining`` indices of the axes."""
+    order = [index for axis in network.axes for index in axis.indices]
+    return order[len(order) - remaining :]
+
+
+def _occurrences(network: Network, index: Index) -> int:
+    return sum(axis.indices.count(index) for axis in network.axes)
+
+
+@_rule("slice")
+def _slice(equation, position, network, values):
+    strides = equation.params["strides"]
+    if strides is not None and any(stride != 1 for stride in strides):
+        return None
+    return _at(network, equation.params["start_indices"], equation.invars[0].aval.shape)
+
+
+def _at(network: Network, starts: Any, shape: tuple[int, ...]) -> Network | None:
+    """The output of a slice that begins at ``starts``, within the whole operand."""
+    axes = []
+    for axis, start, size in zip(network.axes, starts, shape, strict=True):
+        if axis.full == size:
+            axes.append(axis)
+        elif not axis.indices:
+            # One of many: the index of an axis of length 1.
+            index = Index(1)
+            axes.append(Axis((index,), size, start + axis.start))
+        elif len(axis.indices) > 1:
+            return None
+        else:
+            axes.append(Axis(axis.indices, size, start + axis.start))
+    return network.with_axes(axes)
+
+
+@_rule("concatenate")
+def _concatenate(equation, position, network, values):
+    along = equation.params["dimension"]
+    start = sum(atom.aval.shape[along] for atom in equation.invars[:position])
+    return _part(network, along, start, equation.invars[position].aval.shape[along])
+
+
+@_rule("pad")
+def _pad(equation, position, network, values):
+    config = equation.params["padding_config"]
+    if position != 0 or any(low < 0 or high < 0 or inner for low, high, inner in config):
+        return None
+    shape = equation.invars[0].aval.shape
+    found: Network | None = network
+    for along, (low, _, _) in enumerate(config):
+        if found is not None and found.axes[along].full != shape[along]:
+            found = _part(found, along, low, shape[along])
+    return found
+
+
+def _part(network: Network, along: int, start: int, size: int) -> Network | None:
+    """The network on ``start : start + size`` of one axis."""
+    network = without_delta(network, along)
+    axis = network.axes[along]
+    if len(axis.indices) != 1 or not axis.is_whole:
+        network = merged(whole(network), along)
+        axis = network.axes[along]
+    network, index = restrict_index(network, axis.indices[0], start, size)
+    new = Axis((index,) if size > 1 else (), size)
+    if size == 1:
+        network = _drop_unit(network, index)
+    axes = (*network.axes[:along], new, *network.axes[along + 1 :])
+    return dataclasses.replace(network, axes=axes)
+
+
+def _drop_unit(network: Network, index: Index) -> Network:
+    factors = []
+    for factor in network.factors:
+        if index in factor.indices:
+            indices = tuple(i for i in factor.indices if i is not index)
+            array = factor.array.reshape(tuple(i.size for i in indices))
+            factors.append(Factor(array, indices, factor.batched))
+        else:
+            factors.append(factor)
+    return dataclasses.replace(network, factors=tuple(factors))
+
+
+def merged(network: Network, along: int) -> Network:
+    """One axis with a single index, by making the network one factor."""
+    return _as_network(dense(network), network)
+
+
+def whole(network: Network) -> Network:
+    """Every axis whole: zeros outside of its range."""
+    if all(axis.is_whole for axis in network.axes):
+        return network
+    return _as_network(dense(network), network)
+
+
+# --- products
+
+
+@_rule("dot_general")
+def _dot_general(equation, position, network, values):
+    contract, batch = equation.params["dimension_numbers"]
+    mine, other = (0, 1) if position == 0 else (1, 0)
+    ndim = len(equation.invars[mine].aval.shape)
+    other_shape = equation.invars[other].aval.shape
+    num_batch = len(batch[0])
+    free = [
+        [k for k in range(len(atom.aval.shape)) if k not in contract[s] and k not in batch[s]]
+        for s, atom in enumerate(equation.invars)
+    ]
+    offset = [num_batch, num_batch + len(free[0])]
+    my_axes: list[Axis | None] = [None] * ndim
+    other_axes: list[Axis | None] = [None] * len(other_shape)
+    for k in range(num_batch):
+        my_axes[batch[mine][k]] = other_axes[batch[other][k]] = network.axes[k]
+    for k, axis in enumerate(free[mine]):
+        my_axes[axis] = network.axes[offset[mine] + k]
+    for k, axis in enumerate(free[other]):
+        other_axes[axis] = network.axes[offset[other] + k]
+    for k, axis in enumerate(contract[mine]):
+        fresh = axis_of(other_shape[contract[other][k]])
+        my_axes[axis] = other_axes[contract[other][k]] = fresh
+    factor = factor_of(values(equation.invars[other]), tuple(other_axes))  # type: ignore[arg-type]
+    # The indices of the other operand's free axes are open no more; those not in the factor
+    # (where it is a broadcast) still sum.
+    return _summed(network, factor, tuple(my_axes))  # type: ignore[arg-type]
+
+
+def _summed(network: Network, factor: Factor, axes: tuple[Axis, ...]) -> Network:
+    return network.with_factor(factor).with_axes(axes)
+
+
+@_rule("conv_general_dilated")
+def _conv(equation, position, network, values):
+    """The kernel of a convolution: a product of patches of the image and the cotangent."""
+    params = equation.params
+    groups = params["feature_group_count"]
+    if position != 1 or params["batch_group_count"] != 1:
+        return None
+    numbers = params["dimension_numbers"]
+    image, kernel = (atom.aval for atom in equation.invars)
+    spatial = tuple(kernel.shape[k] for k in numbers.rhs_spec[2:])
+
+    def patches(image):
+        return jax.lax.conv_general_dilated_patches(
+            image,
+            spatial,
+            params["window_strides"],
+            params["padding"],
+            params["lhs_dilation"],
+            params["rhs_dilation"],
+            jax.lax.ConvDimensionNumbers(
+                numbers.lhs_spec, _patch_spec(len(spatial)), numbers.out_spec
+            ),
+            precision=params["precision"],
+        )
+
+    array, loops, batched = lift(patches, values(equation.invars[0]))
+    depth = len(loops)
+    out = network.axes
+    feature = out[numbers.out_spec[1]]
+    if groups > 1:
+        network, feature, group = _split_groups(network, numbers.out_spec[1], groups)
+        out = network.axes
+    else:
+        group = ()
+    # [loops, batch, features * kernel, *positions], in that order.
+    array = jnp.transpose(array, [*range(depth), *(depth + k for k in numbers.out_spec)])
+    channels = axis_of(image.shape[numbers.lhs_spec[1]] // groups)
+    kernel_axes = [axis_of(size) for size in spatial]
+    positions = [out[k] for k in (numbers.out_spec[0], *numbers.out_spec[2:])]
+    indices = [
+        *loops,
+        *positions[0].indices,
+        *group,
+        *channels.indices,
+        *(i for axis in kernel_axes for i in axis.indices),
+        *(i for axis in positions[1:] for i in axis.indices),
+    ]
+    if len(set(indices)) < len(indices) or not all(axis.is_whole for axis in out):
+        return None
+    factor = Factor(array.reshape([i.size for i in indices]), tuple(indices), batched)
+    axes: list[Axis | None] = [None] * len(kernel.shape)
+    axes[numbers.rhs_spec[0]] = feature
+    axes[numbers.rhs_spec[1]] = channels
+    for k, axis in zip(numbers.rhs_spec[2:], kernel_axes, strict=True):
+        axes[k] = axis
+    return _summed(network, factor, tuple(axes))  # type: ignore[arg-type]
+
+
+def _patch_spec(num_spatial: int) -> tuple[int, ...]:
+    return tuple(range(2 + num_spatial))
+
+
+def _split_groups(network: Network, along: int, groups: int):
+    """The feature axis as (group, feature in group), and the group's indices."""
+    network = without_delta(whole(network), along)
+    axis = network.axes[along]
+    if len(axis.indices) > 1:
+        network = merged(network, along)
+        axis = network.axes[along]
+    size = axis.full // groups
+    if size > 1:
+        network = split_index(network, axis.indices[0], (groups, size))
+        axis = network.axes[along]
+    return network, axis, axis.indices[:1]
+
+
+# --- everything else
+
+
+def dense(network: Network) -> Factor:
+    """The network as one factor on its outputs, loops and whole axes, fresh indices for these."""
+    axes = network.axes
+    fresh = [axis_of(axis.full) for axis in axes]
+    batched = any(factor.batched for factor in network.factors)
+    dtypes = [factor.array.dtype for factor in network.factors]
+    dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+    operands = [(factor.array, factor.indices) for factor in network.factors]
+    present = {index for _, indices in operands for index in indices}
+    lead = (*network.outputs, *network.loops)
+    output: list[Index] = list(lead)
+    sources: list[Index] = []
+    for axis in axes:
+        for index in axis.indices:
+            if index in output or index in sources:
+                # A delta: an identity matrix in its place.
+                twin = Index(index.size)
+                operands.append((jnp.eye(index.size, dtype=dtype), (index, twin)))
+                present |= {index, twin}
+                sources.append(twin)
+            else:
+                sources.append(index)
+    for index in (*lead, *sources):
+        if index not in present:
+            operands.append((jnp.ones(index.size, dtype), (index,)))
+    if not operands:
+        array = jnp.asarray(network.scale, dtype)
+    else:
+        array = Contractor(dtype)(operands, (*lead, *sources))
+        array = array * jnp.asarray(network.scale, array.dtype)
+    array = array.reshape([i.size for i in lead] + [axis.size for axis in axes])
+    for k, axis in enumerate(axes):
+        if not axis.is_whole:
+            pads = [(0, 0, 0)] * array.ndim
+            pads[len(lead) + k] = (axis.start, axis.full - axis.start - axis.size, 0)
+            array = jax.lax.pad(array, jnp.zeros((), array.dtype), pads)
+    indices = (*lead, *(i for axis in fresh for i in axis.indices))
+    return Factor(array.reshape([i.size for i in indices]), indices, batched)
+
+
+def _as_network(factor: Factor, like: Network) -> Network:
+    """A dense factor as a network with whole axes."""
+    sizes = [axis.full for axis in like.axes]
+    tail = list(factor.indices[len(factor.indices) - sum(s > 1 for s in sizes) :])
+    axes = tuple(Axis((tail.pop(0),) if size > 1 else (), size) for size in sizes)
+    return Network((factor,), axes, like.outputs, like.loops)
+
+
+def general(
+    equation: Any, position: int, networks: list[Network | None], values: Values
+) -> Network:
+    """The operand's Jacobian in full, by JAX's own derivative of the equation."""
+    known = [(k, n) for k, n in enumerate(networks) if n is not None]
+    outputs = known[0][1].outputs
+    loops = known[0][1].loops
+    cotangents = []
+    for _, network in known:
+        factor = dense(network)
+        shape = tuple(axis.full for axis in network.axes)
+        lead = [i.size for i in (*outputs, *loops)]
+        cotangents.append((factor.array.reshape([*lead, *shape]), factor.batched))
+    operands = [values(atom) for atom in equation.invars]
+
+    plan = values.plan
+    # By all parameters at once: a solve refuses a tangent of one copy of its matrix alone.
+    varied = [k for k, a in enumerate(equation.invars) if plan.kind(a) == PARAMETER and is_float(a)]
+    if position not in varied:
+        varied = [position]
+
+    def pull(parts, *primals):
+        def function(varied_primals):
+            full = list(primals)
+            for k, value in zip(varied, varied_primals, strict=True):
+                full[k] = value
+            outs = bind(equation, full)
+            return [outs[k] for k, _ in known]
+
+        outs, vjp = jax.vjp(function, [primals[k] for k in varied])
+        cast = [p.astype(o.dtype) for p, o in zip(parts, outs, strict=True)]
+        return vjp(cast)[0][varied.index(position)]
+
+    mapped: Callable[..., Any] = pull
+    for _ in outputs:
+        mapped = jax.vmap(mapped, in_axes=(0, *[None] * len(operands)))
+    arrays = [
+        jnp.moveaxis(a, range(len(outputs), len(outputs) + len(loops)), range(len(loops)))
+        for a, _ in cotangents
+    ]
+    for depth in reversed(range(len(loops))):
+        axes = tuple(0 if len(value.loops) > depth else None for value in operands)
+        mapped = jax.vmap(mapped, in_axes=(0, *axes))
+    array = mapped(arrays, *(value.whole() for value in operands))
+    shape = equation.invars[position].aval.shape
+    fresh = tuple(axis_of(size) for size in shape)
+    indices = (*loops, *outputs, *(i for axis in fresh for i in axis.indices))
+    batched = any(b for _, b in cotangents) or any(value.batched for value in operands)
+    factor = Factor(array.reshape([i.size for i in indices]), indices, batched)
+    return Network((factor,), fresh, outputs, loops)
