@@ -15,7 +15,8 @@ def count_operations(fn: Callable[..., Any], *args: Any) -> int:
     XLA's own count sees a loop body once, leaves triangular solves out and miscounts Cholesky.
     Here a scan counts its length times, a conditional its dearest branch, and a while loop its
     body once (its trip count is not in the program). Nothing is run; ``args`` may be
-    ``jax.ShapeDtypeStruct``. Matrix products count ``2 m n k``, a Cholesky factor ``n^3 / 3``, a
+    ``jax.ShapeDtypeStruct``. Matrix products count ``2 m n k``, a convolution twice its kernel's
+    size over output features for every output, padding included, a Cholesky factor ``n^3 / 3``, a
     triangular solve ``n^2`` per right-hand side, everything else one per element of its result.
     """
     return _count(_used(jax.make_jaxpr(fn)(*args).jaxpr))
@@ -44,6 +45,10 @@ def _count_equation(equation: Any) -> int:
         (contracted, _), _ = params["dimension_numbers"]
         lhs = equation.invars[0].aval.shape
         return 2 * math.prod(shape) * math.prod(lhs[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        features = kernel[params["dimension_numbers"].rhs_spec[0]]
+        return 2 * math.prod(shape) * math.prod(kernel) // features
     if name == "cholesky":
         return math.prod(shape[:-1]) * shape[-1] ** 2 // 3
     if name == "triangular_solve":

@@ -37,6 +37,23 @@ def test_conditional_counts_its_dearest_branch():
     assert count_operations(either, jnp.asarray(True), a) >= 2 * 6**3
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolution_counts_its_kernel_for_every_output(groups):
+    image, kernel = jnp.ones((2, 9, 9, 4)), jnp.ones((3, 3, 4 // groups, 6))
+
+    def convolve(image, kernel):
+        return jax.lax.conv_general_dilated(
+            image,
+            kernel,
+            (2, 2),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )
+
+    assert count_operations(convolve, image, kernel) == 2 * (2 * 4 * 4 * 6) * (9 * 4 // groups)
+
+
 def test_factorisation_and_solves():
     n, m = 120, 5
     spd = jnp.eye(n)
