@@ -108,7 +108,7 @@ def _fewest_operations(inputs: Inputs) -> str:
     if key not in _CHOICES:
         if len(_CHOICES) > MOST_CHOICES:
             _CHOICES.clear()
-        counts = {method: operations(inputs, method) for method in METHODS}
+        counts = {method: float(operations(inputs, method)) for method in METHODS}
         counts[STRUCTURED_DERIVATIVES] *= PREFERENCE
         _CHOICES[key] = min(METHODS, key=lambda method: counts[method])
     return _CHOICES[key]
