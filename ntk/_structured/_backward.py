@@ -73,7 +73,7 @@ def jacobian_of(function: Any, leaves: list[Array], x: list[Array]) -> Jacobian:
 
     shared, batched = jax.vmap(one, in_axes=(None, 0), out_axes=(None, 0))(leaves, x)
     arrays = {True: iter(batched), False: iter(shared)}
-    new = {id(f): Factor(next(arrays[f.batched]), f.indices, f.batched) for f in _factors(found)}
+    new = {id(f): f.on(next(arrays[f.batched]), f.indices) for f in _factors(found)}
     return Jacobian(
         [
             [dataclasses.replace(n, factors=tuple(new[id(f)] for f in n.factors)) for n in networks]

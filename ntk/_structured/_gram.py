@@ -4,15 +4,24 @@ import dataclasses
 import itertools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
 from ntk._structured._backward import Jacobian
-from ntk._structured._contract import Contractor, Operand, path
-from ntk._structured._network import Axis, Factor, Index, Network, split_index
-from ntk._structured._rules import merged, whole
+from ntk._structured._contract import Contractor, Letters, Operand, path
+from ntk._structured._network import (
+    Axis,
+    Factor,
+    Index,
+    Lookup,
+    Network,
+    restrict_index,
+    split_index,
+)
+from ntk._structured._rules import merged
 
 FIRST, SECOND = "first", "second"
 # Of the rows of a symmetric kernel: with 8, nine sixteenths of the products remain.
@@ -76,14 +85,14 @@ def _exchanged(kernel: Array, reduction: Reduction) -> Array:
 
 def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:
     """The Jacobian at some of its examples; one array is cut once."""
-    cut: dict[int, Factor] = {}
+    cut: dict[int, Array] = {}
 
     def part(factor: Factor) -> Factor:
         if not factor.batched:
             return factor
         if id(factor.array) not in cut:
-            cut[id(factor.array)] = Factor(factor.array[start:stop], factor.indices, True)
-        return dataclasses.replace(factor, array=cut[id(factor.array)].array)
+            cut[id(factor.array)] = factor.array[start:stop]
+        return dataclasses.replace(factor, array=cut[id(factor.array)])
 
     networks = [
         [dataclasses.replace(n, factors=tuple(part(f) for f in n.factors)) for n in of_leaf]
@@ -106,7 +115,7 @@ def simplified(jacobian: Jacobian, size: int, dtype) -> Jacobian:
 
 
 def _simplified(network: Network, size: int, contractor: Contractor) -> Network:
-    if len(network.factors) < 2:
+    if len(network.factors) < 2 or any(isinstance(f, Lookup) for f in network.factors):
         return network
     shared = {i for axis in network.axes for i in axis.indices}
     opened = shared | set(network.outputs)
@@ -231,27 +240,49 @@ def _add_pair(
     def letter(side: str, index: Index) -> Any:
         return same.of(names.get((side, index), (side, index)))
 
+    ends = {same.of(x) for x in total.lengths}
     operands: list[Operand] = []
+    lookups: dict[Any, list[tuple[Lookup, Letters]]] = {}
     for side, network in ((FIRST, a), (SECOND, b)):
         for factor in network.factors:
             lead = (same.of((side, 0)),) if factor.batched else ()
             own = (*lead, *(letter(side, index) for index in factor.indices))
-            array = factor.array
-            if len(set(own)) < len(own):
-                unique = tuple(dict.fromkeys(own))
-                codes = {x: k for k, x in enumerate(unique)}
-                array = jnp.einsum(array, [codes[x] for x in own], list(range(len(unique))))
-                own = unique
-            operands.append((array, own))
-    present = {x for _, own in operands for x in own}
+            if isinstance(factor, Lookup):
+                lookups.setdefault(letter(side, factor.target), []).append((factor, own))
+            else:
+                operands.append(_diagonal(factor.array, own))
+    elsewhere = ends.union(*(own for _, own in operands))
+    for target, found in lookups.items():
+        operands += _looked_up(target, found, target in elsewhere, total.dtype)
+    present = {x for _, own in operands for x in own} | set(lookups)
     shared = {letter(FIRST, i): i.size for axis in a.axes for i in axis.indices}
     scale = a.scale * b.scale
-    ends = {same.of(x) for x in total.lengths}
     for x, size in shared.items():
         if x not in present and x not in ends:
             scale *= size
     mapping = {x: same.of(x) for x in total.lengths}
     total.add(operands, mapping, scale, contractor)
+
+
+def _diagonal(array: Array, letters: Letters) -> Operand:
+    """An operand with every letter once."""
+    unique = tuple(dict.fromkeys(letters))
+    if len(unique) < len(letters):
+        codes = {x: k for k, x in enumerate(unique)}
+        array = jnp.einsum(array, [codes[x] for x in letters], list(range(len(unique))))
+    return array, unique
+
+
+def _looked_up(
+    target: Any, found: list[tuple[Lookup, Letters]], elsewhere: bool, dtype: Any
+) -> list[Operand]:
+    """Lookups into one table: where two agree, or zeros and ones along the table."""
+    if len(found) != 2 or elsewhere:
+        return [_diagonal(f.one_hot(dtype).array, (*own, target)) for f, own in found]
+    (first, one), (second, two) = found
+    both = (*one, *two)
+    rows = first.array.reshape(first.array.shape + (1,) * second.array.ndim)
+    return [_diagonal(((rows == second.array) & (rows >= 0)).astype(dtype), both)]
 
 
 class _Same:
@@ -293,28 +324,29 @@ def _cut(network: Network, along: int, start: int, stop: int) -> Network:
     axis = network.axes[along]
     if (axis.start, axis.size) == (start, stop - start):
         return network
-    if len(axis.indices) != 1 or axis.indices[0] in network.outputs:
-        network = merged(whole(network), along)
+    others = [i for k, a in enumerate(network.axes) if k != along for i in a.indices]
+    if len(axis.indices) != 1 or axis.indices[0] in (*network.outputs, *others):
+        network = _as_one_factor(network)
         axis = network.axes[along]
-    cut, index = restrict_batched(network, axis.indices[0], start - axis.start, stop - start)
+    cut, index = restrict_index(network, axis.indices[0], start - axis.start, stop - start)
     axes = (*cut.axes[:along], Axis((index,), axis.full, start), *cut.axes[along + 1 :])
     return dataclasses.replace(cut, axes=axes)
 
 
-def restrict_batched(network: Network, index: Index, start: int, size: int):
-    """``restrict_index`` for factors that may have a leading axis over examples."""
-    new = Index(size)
-    factors = []
-    for factor in network.factors:
-        if index in factor.indices:
-            at = int(factor.batched) + factor.indices.index(index)
-            cut = [slice(None)] * factor.array.ndim
-            cut[at] = slice(start, start + size)
-            indices = tuple(new if i is index else i for i in factor.indices)
-            factors.append(Factor(factor.array[tuple(cut)], indices, factor.batched))
-        else:
-            factors.append(factor)
-    return dataclasses.replace(network, factors=tuple(factors)), new
+def _as_one_factor(network: Network) -> Network:
+    """The network as a single factor with whole axes, of one index each."""
+    batched = [f.array for f in network.factors if f.batched]
+    found: list[Network] = []
+
+    def one(arrays: list[Array]) -> Array:
+        left = iter(arrays)
+        factors = tuple(f.on(next(left), f.indices) if f.batched else f for f in network.factors)
+        found[:] = [merged(dataclasses.replace(network, factors=factors))]
+        return found[0].factors[0].array
+
+    array = jax.vmap(one)(batched) if batched else one([])
+    factor = found[0].factors[0]
+    return dataclasses.replace(found[0], factors=(factor.on(array, factor.indices),))
 
 
 def _refine(a: Network, b: Network, along: int) -> tuple[Network, Network]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -32,6 +33,36 @@ class Factor:
     array: Array
     indices: tuple[Index, ...]
     batched: bool
+
+    @property
+    def touched(self) -> tuple[Index, ...]:
+        """Every index on which its value depends."""
+        return self.indices
+
+    def on(self, array: Array, indices: tuple[Index, ...]) -> "Factor":
+        """The factor with another array and its indices."""
+        return dataclasses.replace(self, array=array, indices=indices)
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup(Factor):
+    """One where ``target`` is the integer in ``array``, zero elsewhere: a row of a table.
+
+    A negative integer is no row. Two lookups in one table contract to the equality of their
+    integers, whatever the length of the table.
+    """
+
+    target: Index
+
+    @property
+    def touched(self) -> tuple[Index, ...]:
+        return (*self.indices, self.target)
+
+    def one_hot(self, dtype: Any) -> Factor:
+        """The same as a factor with an axis along the table."""
+        rows = jnp.arange(self.target.size, dtype=self.array.dtype)
+        array = (self.array[..., None] == rows).astype(dtype)
+        return Factor(array, self.touched, self.batched)
 
 
 @dataclass(frozen=True)
@@ -74,7 +105,7 @@ class Network:
         axes = tuple(axes)
         kept = {index for axis in axes for index in axis.indices} | set(self.outputs)
         dropped = {i for axis in self.axes for i in axis.indices if i not in kept}
-        used = {index for factor in self.factors for index in factor.indices}
+        used = {index for factor in self.factors for index in factor.touched}
         count = math.prod(index.size for index in dropped - used)
         return dataclasses.replace(self, axes=axes, scale=self.scale * count)
 
@@ -90,6 +121,7 @@ def axis_of(size: int) -> Axis:
 
 def split_index(network: Network, index: Index, sizes: Sequence[int]) -> Network:
     """``index`` as a row-major tuple of new ones."""
+    network = without_lookups(network, index)
     parts = tuple(Index(size) for size in sizes)
 
     def replaced(indices: tuple[Index, ...]) -> tuple[Index, ...]:
@@ -101,7 +133,7 @@ def split_index(network: Network, index: Index, sizes: Sequence[int]) -> Network
         if index in factor.indices:
             indices = replaced(factor.indices)
             array = factor.array.reshape(_batch(factor) + tuple(i.size for i in indices))
-            factors.append(Factor(array, indices, factor.batched))
+            factors.append(factor.on(array, indices))
         else:
             factors.append(factor)
     axes = tuple(
@@ -113,6 +145,7 @@ def split_index(network: Network, index: Index, sizes: Sequence[int]) -> Network
 
 def restrict_index(network: Network, index: Index, start: int, size: int) -> tuple[Network, Index]:
     """The network on ``start : start + size`` of an index, a new one in its place."""
+    network = without_lookups(network, index)
     new = Index(size)
     factors = []
     for factor in network.factors:
@@ -121,10 +154,24 @@ def restrict_index(network: Network, index: Index, start: int, size: int) -> tup
             cut = [slice(None)] * factor.array.ndim
             cut[at] = slice(start, start + size)
             indices = tuple(new if i is index else i for i in factor.indices)
-            factors.append(Factor(factor.array[tuple(cut)], indices, factor.batched))
+            factors.append(factor.on(factor.array[tuple(cut)], indices))
         else:
             factors.append(factor)
     return dataclasses.replace(network, factors=tuple(factors)), new
+
+
+def without_lookups(network: Network, index: Index | None = None) -> Network:
+    """Lookups into ``index`` (None: all) as factors of zeros and ones."""
+    found = [isinstance(f, Lookup) and index in (None, f.target) for f in network.factors]
+    if not any(found):
+        return network
+    dtypes = [f.array.dtype for f in network.factors if not isinstance(f, Lookup)]
+    dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+    factors = tuple(
+        f.one_hot(dtype) if isinstance(f, Lookup) and here else f
+        for f, here in zip(network.factors, found, strict=True)
+    )
+    return dataclasses.replace(network, factors=factors)
 
 
 def without_delta(network: Network, position: int) -> Network:

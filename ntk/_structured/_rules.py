@@ -17,14 +17,16 @@ from ntk._structured._network import (
     Axis,
     Factor,
     Index,
+    Lookup,
     Network,
     axis_of,
     restrict_index,
     split_index,
     without_delta,
+    without_lookups,
 )
 from ntk._structured._plan import PARAMETER, bind, is_float
-from ntk._structured._values import Value, Values, factor_of, lift, times_value
+from ntk._structured._values import Value, Values, broadcast, factor_of, lift, times_value
 
 Rule = Callable[[Any, int, Network, Values], "Network | None"]
 _RULES: dict[str, Rule] = {}
@@ -33,11 +35,14 @@ _RULES: dict[str, Rule] = {}
 def back(equation: Any, position: int, networks: list[Network | None], values: Values) -> Network:
     """The network of operand ``position`` from those of the outputs (None: zero)."""
     name = equation.primitive.name
-    if len(networks) == 1 and networks[0] is not None:
+    known = [network for network in networks if network is not None]
+    if len(networks) == 1 and known:
         rule = _RULES.get(name, _elementwise if name in ELEMENTWISE else None)
-        found = None if rule is None else rule(equation, position, networks[0], values)
+        found = None if rule is None else rule(equation, position, known[0], values)
         if found is not None:
             return found
+    if name == "split" and len(known) == 1:
+        return _split(equation, networks.index(known[0]), known[0])
     return general(equation, position, networks, values)
 
 
@@ -97,9 +102,15 @@ ELEMENTWISE = frozenset(
 
 
 def _match(operand: Any, network: Network) -> Network:
-    """The network of an operand that stands for every element where it is a scalar."""
-    if operand.aval.shape == () and network.axes:
+    """The network of an operand that stands for many elements: a scalar, or axes of length 1."""
+    shape = operand.aval.shape
+    if shape == () and network.axes:
         return network.with_axes(())
+    if any(axis.full != size for axis, size in zip(network.axes, shape, strict=True)):
+        return network.with_axes(
+            axis if axis.full == size else Axis((), 1)
+            for axis, size in zip(network.axes, shape, strict=True)
+        )
     return network
 
 
@@ -138,8 +149,9 @@ def _div(equation, position, network, values):
 
 
 def _scaled(network: Network, value: Value) -> Network:
-    if value.shape == () and network.axes:
-        value = dataclasses.replace(value, shape=tuple(axis.full for axis in network.axes))
+    shape = tuple(axis.full for axis in network.axes)
+    if value.shape != shape:
+        value = broadcast(value, range(len(value.shape)), shape)
     return times_value(network, value)
 
 
@@ -253,7 +265,15 @@ def _slice(equation, position, network, values):
     return _at(network, equation.params["start_indices"], equation.invars[0].aval.shape)
 
 
-def _at(network: Network, starts: Any, shape: tuple[int, ...]) -> Network | None:
+def _split(equation: Any, output: int, network: Network) -> Network:
+    """One of the pieces in which an operand is cut."""
+    along, sizes = equation.params["axis"], equation.params["sizes"]
+    shape = equation.invars[0].aval.shape
+    starts = [sum(sizes[:output]) if k == along else 0 for k in range(len(shape))]
+    return _at(network, starts, shape)
+
+
+def _at(network: Network, starts: Any, shape: tuple[int, ...]) -> Network:
     """The output of a slice that begins at ``starts``, within the whole operand."""
     axes = []
     for axis, start, size in zip(network.axes, starts, shape, strict=True):
@@ -263,11 +283,62 @@ def _at(network: Network, starts: Any, shape: tuple[int, ...]) -> Network | None
             # One of many: the index of an axis of length 1.
             index = Index(1)
             axes.append(Axis((index,), size, start + axis.start))
-        elif len(axis.indices) > 1:
-            return None
         else:
             axes.append(Axis(axis.indices, size, start + axis.start))
     return network.with_axes(axes)
+
+
+@_rule("dynamic_slice")
+def _dynamic_slice(equation, position, network, values):
+    """A lookup along every axis that is cut: its start is known to the program alone."""
+    axes = []
+    shape = equation.invars[0].aval.shape
+    for axis, full, atom in zip(network.axes, shape, equation.invars[1:], strict=True):
+        if axis.full == full:
+            axes.append(axis)
+            continue
+        start = values(atom)
+        first = jnp.clip(jnp.asarray(start.array), 0, full - axis.full)
+        rows = Value(
+            first[..., None] + jnp.arange(axis.full, dtype=first.dtype),
+            (axis.full,), (0,), start.loops, start.batched,
+        )  # fmt: skip
+        target = Index(full)
+        network = network.with_factor(lookup(rows, (axis,), target))
+        axes.append(Axis((target,), full))
+    return network.with_axes(axes)
+
+
+@_rule("gather")
+def _gather(equation, position, network, values):
+    """Rows of a table, along one axis, the others whole: an embedding."""
+    numbers, params = equation.params["dimension_numbers"], equation.params
+    shape = equation.invars[0].aval.shape
+    if len(numbers.start_index_map) != 1 or numbers.operand_batching_dims:
+        return None
+    along = numbers.start_index_map[0]
+    cut = (*shape[:along], 1, *shape[along + 1 :])
+    if tuple(numbers.collapsed_slice_dims) != (along,) or tuple(params["slice_sizes"]) != cut:
+        return None
+    offset = [int(k) for k in numbers.offset_dims]
+    places = tuple(a for k, a in enumerate(network.axes) if k not in offset)
+    ids = values(equation.invars[1])
+    array = ids.whole()[..., 0]
+    if params["mode"] == jax.lax.GatherScatterMode.CLIP:
+        array = jnp.clip(array, 0, shape[along] - 1)
+    else:
+        array = jnp.where(array < shape[along], array, -1)
+    rows = Value(array, ids.shape[:-1], tuple(range(len(places))), ids.loops, ids.batched)
+    target = Index(shape[along])
+    kept = iter([network.axes[k] for k in offset])
+    axes = [Axis((target,), n) if k == along else next(kept) for k, n in enumerate(shape)]
+    return network.with_factor(lookup(rows, places, target)).with_axes(axes)
+
+
+def lookup(rows: Value, axes: tuple[Axis, ...], target: Index) -> Lookup:
+    """The factor that puts ``axes`` at the rows of a table."""
+    factor = factor_of(rows, axes)
+    return Lookup(factor.array, factor.indices, factor.batched, target)
 
 
 @_rule("concatenate")
@@ -295,7 +366,7 @@ def _part(network: Network, along: int, start: int, size: int) -> Network | None
     network = without_delta(network, along)
     axis = network.axes[along]
     if len(axis.indices) != 1 or not axis.is_whole:
-        network = merged(whole(network), along)
+        network = merged(network)
         axis = network.axes[along]
     network, index = restrict_index(network, axis.indices[0], start, size)
     new = Axis((index,) if size > 1 else (), size)
@@ -311,14 +382,14 @@ def _drop_unit(network: Network, index: Index) -> Network:
         if index in factor.indices:
             indices = tuple(i for i in factor.indices if i is not index)
             array = factor.array.reshape(tuple(i.size for i in indices))
-            factors.append(Factor(array, indices, factor.batched))
+            factors.append(factor.on(array, indices))
         else:
             factors.append(factor)
     return dataclasses.replace(network, factors=tuple(factors))
 
 
-def merged(network: Network, along: int) -> Network:
-    """One axis with a single index, by making the network one factor."""
+def merged(network: Network) -> Network:
+    """One factor, whole axes, and a single index for each of them."""
     return _as_network(dense(network), network)
 
 
@@ -432,7 +503,7 @@ def _split_groups(network: Network, along: int, groups: int):
     network = without_delta(whole(network), along)
     axis = network.axes[along]
     if len(axis.indices) > 1:
-        network = merged(network, along)
+        network = merged(network)
         axis = network.axes[along]
     size = axis.full // groups
     if size > 1:
@@ -446,6 +517,7 @@ def _split_groups(network: Network, along: int, groups: int):
 
 def dense(network: Network) -> Factor:
     """The network as one factor on its outputs, loops and whole axes, fresh indices for these."""
+    network = without_lookups(network)
     axes = network.axes
     fresh = [axis_of(axis.full) for axis in axes]
     batched = any(factor.batched for factor in network.factors)

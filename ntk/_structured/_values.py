@@ -1,6 +1,6 @@
 """Values of a plan's variables as factors of a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +65,14 @@ class Values:
         step = self.plan.source.get(atom)
         shape = atom.aval.shape
         if step is not None and step.name == "broadcast_in_dim":
-            return _broadcast(self(step.equation.invars[0]), step.equation.params, shape)
+            to = step.equation.params["broadcast_dimensions"]
+            return broadcast(self(step.equation.invars[0]), to, shape)
         batched = self.plan.kind(atom) == DATA
         return Value(self.arrays[atom], shape, tuple(range(len(shape))), self.loops, batched)
 
 
-def _broadcast(value: Value, params: dict[str, Any], shape: tuple[int, ...]) -> Value:
-    to = params["broadcast_dimensions"]
+def broadcast(value: Value, to: Sequence[int], shape: tuple[int, ...]) -> Value:
+    """The value on axes ``to`` of a larger shape, kept as small as it is."""
     depth = len(value.loops)
     kept = [a for a in value.axes if value.shape[a] == shape[to[a]]]
     dropped = [depth + k for k, a in enumerate(value.axes) if a not in kept]
