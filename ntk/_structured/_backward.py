@@ -9,7 +9,17 @@ from jax import Array
 
 from ntk._structured._forward import Taps, find_taps, location, run, variables
 from ntk._structured._network import Axis, Factor, Index, Network, axis_of
-from ntk._structured._plan import CONSTANT, DATA, PARAMETER, Plan, Step, inline, is_float, make_plan
+from ntk._structured._plan import (
+    CONSTANT,
+    DATA,
+    PARAMETER,
+    Plan,
+    Step,
+    has_derivative,
+    inline,
+    is_float,
+    make_plan,
+)
 from ntk._structured._rules import ELEMENTWISE, back, dense
 from ntk._structured._values import Values
 
@@ -59,8 +69,9 @@ def jacobian_of(function: Any, leaves: list[Array], x: list[Array]) -> Jacobian:
     """
     shapes = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in x]
     closed = inline(jax.make_jaxpr(function)(leaves, shapes))
-    kinds = [CONSTANT] * len(closed.jaxpr.constvars)
-    plan = make_plan(closed.jaxpr, [*kinds, *[PARAMETER] * len(leaves), *[DATA] * len(x)])
+    consts = len(closed.jaxpr.constvars)
+    kinds = [CONSTANT] * consts + [PARAMETER] * len(leaves) + [DATA] * len(x)
+    plan = make_plan(closed.jaxpr, kinds, [kind == DATA for kind in kinds])
     outputs = tuple(Index(size) for size in closed.jaxpr.outvars[0].aval.shape)
     found: list[list[Network]] = []
 
@@ -224,7 +235,7 @@ def _through(
     return [
         (atom, back(equation, position, networks, values))
         for position, atom in enumerate(equation.invars)
-        if plan.kind(atom) == PARAMETER and is_float(atom)
+        if plan.kind(atom) == PARAMETER and has_derivative(equation, position)
     ]
 
 

@@ -241,20 +241,9 @@ def _add_pair(
         return same.of(names.get((side, index), (side, index)))
 
     ends = {same.of(x) for x in total.lengths}
-    operands: list[Operand] = []
-    lookups: dict[Any, list[tuple[Lookup, Letters]]] = {}
-    for side, network in ((FIRST, a), (SECOND, b)):
-        for factor in network.factors:
-            lead = (same.of((side, 0)),) if factor.batched else ()
-            own = (*lead, *(letter(side, index) for index in factor.indices))
-            if isinstance(factor, Lookup):
-                lookups.setdefault(letter(side, factor.target), []).append((factor, own))
-            else:
-                operands.append(_diagonal(factor.array, own))
-    elsewhere = ends.union(*(own for _, own in operands))
-    for target, found in lookups.items():
-        operands += _looked_up(target, found, target in elsewhere, total.dtype)
-    present = {x for _, own in operands for x in own} | set(lookups)
+    sides = ((FIRST, a, same.of((FIRST, 0))), (SECOND, b, same.of((SECOND, 0))))
+    operands, tables = _operands(sides, letter, ends, total.dtype)
+    present = {x for _, own in operands for x in own} | tables
     shared = {letter(FIRST, i): i.size for axis in a.axes for i in axis.indices}
     scale = a.scale * b.scale
     for x, size in shared.items():
@@ -262,6 +251,26 @@ def _add_pair(
             scale *= size
     mapping = {x: same.of(x) for x in total.lengths}
     total.add(operands, mapping, scale, contractor)
+
+
+def _operands(
+    sides: Any, letter: Any, ends: set[Any], dtype: Any
+) -> tuple[list[Operand], set[Any]]:
+    """The factors of both sides by their letters, and the letters of the tables looked up."""
+    operands: list[Operand] = []
+    lookups: dict[Any, list[tuple[Lookup, Letters]]] = {}
+    for side, network, batch in sides:
+        for factor in network.factors:
+            lead = (batch,) if factor.batched else ()
+            own = (*lead, *(letter(side, index) for index in factor.indices))
+            if isinstance(factor, Lookup):
+                lookups.setdefault(letter(side, factor.target), []).append((factor, own))
+            else:
+                operands.append(_diagonal(factor.array, own))
+    elsewhere = ends.union(*(own for _, own in operands))
+    for target, found in lookups.items():
+        operands += _looked_up(target, found, target in elsewhere, dtype)
+    return operands, set(lookups)
 
 
 def _diagonal(array: Array, letters: Letters) -> Operand:

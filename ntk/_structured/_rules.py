@@ -25,7 +25,7 @@ from ntk._structured._network import (
     without_delta,
     without_lookups,
 )
-from ntk._structured._plan import PARAMETER, bind, is_float
+from ntk._structured._plan import PARAMETER, bind, has_derivative, inline
 from ntk._structured._values import Value, Values, broadcast, factor_of, lift, times_value
 
 Rule = Callable[[Any, int, Network, Values], "Network | None"]
@@ -494,6 +494,45 @@ def _conv(equation, position, network, values):
     return _summed(network, factor, tuple(axes))  # type: ignore[arg-type]
 
 
+@_rule("custom_linear_solve")
+def _solve(equation, position, network, values):
+    """``A x = b``: minus the solution of the transposed system, as a cotangent of ``A x``."""
+    lengths, solves = equation.params["const_lengths"], equation.params["jaxprs"]
+    constants = sum(lengths)
+    if len(equation.outvars) != 1 or position >= constants:
+        return None
+    adjoint = general(equation, constants, [network], values)
+    adjoint = dataclasses.replace(adjoint, scale=-adjoint.scale)
+    jaxpr = inline(solves.matvec).jaxpr
+    operands = [*equation.invars[: lengths.matvec], equation.outvars[0]]
+    names = dict(zip(jaxpr.invars, operands, strict=True))
+    var = jaxpr.outvars[0]
+    # Back from A x to A, one equation after another; where they branch, there is no rule.
+    for inner in reversed(jaxpr.eqns):
+        at = [
+            k
+            for k, atom in enumerate(inner.invars)
+            if _reaches(jaxpr, atom, jaxpr.invars[position])
+        ]
+        rule = _RULES.get(inner.primitive.name)
+        known = all(a in names for k, a in enumerate(inner.invars) if k not in at)
+        if inner.outvars != [var] or len(at) != 1 or rule is None or not known:
+            return None
+        found = rule(inner, at[0], adjoint, lambda atom: values(names[atom]))
+        if found is None:
+            return None
+        adjoint, var = found, inner.invars[at[0]]
+    return adjoint
+
+
+def _reaches(jaxpr: Any, atom: Any, source: Any) -> bool:
+    """Whether an atom is computed from ``source``."""
+    if atom is source:
+        return True
+    makers = [e for e in jaxpr.eqns if any(v is atom for v in e.outvars)]
+    return any(_reaches(jaxpr, a, source) for e in makers for a in e.invars)
+
+
 def _patch_spec(num_spatial: int) -> tuple[int, ...]:
     return tuple(range(2 + num_spatial))
 
@@ -581,7 +620,11 @@ def general(
 
     plan = values.plan
     # By all parameters at once: a solve refuses a tangent of one copy of its matrix alone.
-    varied = [k for k, a in enumerate(equation.invars) if plan.kind(a) == PARAMETER and is_float(a)]
+    varied = [
+        k
+        for k, atom in enumerate(equation.invars)
+        if plan.kind(atom) == PARAMETER and has_derivative(equation, k)
+    ]
     if position not in varied:
         varied = [position]
 

@@ -12,7 +12,7 @@ from jax.extend import core
 
 from ntk._structured._forward import variables
 from ntk._structured._network import Axis, Factor, Index, Network
-from ntk._structured._plan import DATA, Plan
+from ntk._structured._plan import Plan
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Values:
         if step is not None and step.name == "broadcast_in_dim":
             to = step.equation.params["broadcast_dimensions"]
             return broadcast(self(step.equation.invars[0]), to, shape)
-        batched = self.plan.kind(atom) == DATA
+        batched = self.plan.varies(atom)
         return Value(self.arrays[atom], shape, tuple(range(len(shape))), self.loops, batched)
 
 
