@@ -71,9 +71,15 @@ class Inputs:
 
 
 def check_inputs(
-    f: Callable[..., Any], params: Any, x1: Any, x2: Any, trace_axes: Any, diagonal_axes: Any
+    f: Callable[..., Any],
+    params: Any,
+    x1: Any,
+    x2: Any,
+    trace_axes: Any,
+    diagonal_axes: Any,
+    name: str = "x1",
 ) -> Inputs:
-    """The call's inputs.
+    """The call's inputs; ``name`` is what messages call ``x1``.
 
     Raises:
         TypeError: f is not callable or does not return one array; axes that are not ints.
@@ -85,7 +91,7 @@ def check_inputs(
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
     leaves, held, layout = split_floats(params)
     _require_finite("params", params)
-    first, x_tree = _leaves_of("x1", x1)
+    first, x_tree = _leaves_of(name, x1)
     second = None
     if x2 is not None:
         second, second_tree = _leaves_of("x2", x2)
