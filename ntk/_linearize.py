@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk._float_leaves import path_name, split_floats
+from ntk._kernel_inputs import require_finite
 
 
 def linearize(f: Callable[[Any, Any], Any], params: Any) -> Callable[[Any, Any], Any]:
@@ -25,7 +26,7 @@ def linearize(f: Callable[[Any, Any], Any], params: Any) -> Callable[[Any, Any],
         ``f_lin(new_params, x)``, with the shapes and dtypes of ``f``.
 
     Raises:
-        ValueError: (from ``f_lin``) the leaves or shapes of ``new_params`` differ from ``params``.
+        TypeError, ValueError: as :func:`taylor_expand`.
     """
     return taylor_expand(f, params, 1)
 
@@ -48,13 +49,15 @@ def taylor_expand(
         A function of ``(new_params, x)``. ``new_params`` is cast to the dtypes of ``params``.
 
     Raises:
-        ValueError: ``degree`` is not an integer of at least 0, or (from the returned function)
-            ``new_params`` has other leaves or other shapes than ``params``.
+        TypeError: f is not callable.
+        ValueError: ``degree`` is not an integer of at least 0, ``params`` is not finite, or (from
+            the returned function) ``new_params`` has other leaves or shapes than ``params``.
     """
     if isinstance(degree, bool) or not isinstance(degree, int) or degree < 0:
         raise ValueError(f"degree must be an integer of at least 0, got {degree!r}")
     if not callable(f):
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
+    require_finite("params", params)
     point, held, layout = split_floats(params)
 
     def polynomial(new_params: Any, x: Any) -> Any:

@@ -125,7 +125,7 @@ def _grown(
     filled = filled + width
     small = _mul(basis, image.T)
     # Places not filled yet come last, below every eigenvalue of a semi-definite kernel.
-    below = jnp.where(jnp.arange(most) < filled, 0, -1 - jnp.trace(small))
+    below = jnp.where(jnp.arange(most, dtype=filled.dtype) < filled, 0, -1 - jnp.trace(small))
     values, rotation = jnp.linalg.eigh((small + small.T) / 2 + jnp.diag(below))
     values, rotation = values[::-1][:width], rotation[:, ::-1][:, :width].T
     residuals = _mul(rotation, image) - values[:, None] * _mul(rotation, basis)

@@ -19,14 +19,16 @@ class TraceEstimate(NamedTuple):
 
 @jax.jit
 def diagonal(jacobian: Jacobian) -> Array:
-    """``Theta_ii = |grad f_i|^2``, ``[N]``, batch by batch by the cheapest of the algorithms."""
+    """``Theta_ii = |grad f_i|^2``, ``[N]``, batch by batch by structured derivatives."""
     signature = jacobian.static.signature
     params = signature.layout.join(jacobian.leaves, jacobian.held)
     axes = tuple(range(1 + len(jacobian.static.output_shape)))
 
     def of_batch(batch: list[Array]) -> Array:
         x = jax.tree.unflatten(signature.x_tree, batch)
-        return empirical_ntk(signature.f, params, x, diagonal_axes=axes)
+        return empirical_ntk(
+            signature.f, params, x, method="structured_derivatives", diagonal_axes=axes
+        )
 
     _, rows = even_batches(jacobian.num_data, jacobian.static.diagonal_batch_size)
     squares = jax.lax.map(of_batch, jacobian.batches(rows))
