@@ -9,14 +9,30 @@ from ntk._dense import Dense as Dense
 from ntk._empirical import empirical_ntk as empirical_ntk
 from ntk._known_answer import BackendError as BackendError
 from ntk._known_answer import check_backend as check_backend
+from ntk._linearize import linearize as linearize
+from ntk._linearize import taylor_expand as taylor_expand
+from ntk._nngp import empirical_nngp as empirical_nngp
 from ntk._operations import count_operations as count_operations
+from ntk._operator import Eigenpairs as Eigenpairs
+from ntk._operator import LogDeterminant as LogDeterminant
+from ntk._operator import NTKOperator as NTKOperator
+from ntk._operator import Solution as Solution
+from ntk._operator import TraceEstimate as TraceEstimate
 
 __all__ = [
     "ACTIVATIONS",
     "BackendError",
     "Dense",
+    "Eigenpairs",
+    "LogDeterminant",
+    "NTKOperator",
+    "Solution",
+    "TraceEstimate",
     "check_backend",
     "count_operations",
+    "empirical_nngp",
     "empirical_ntk",
+    "linearize",
     "resolve_activation",
+    "taylor_expand",
 ]

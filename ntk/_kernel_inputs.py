@@ -71,9 +71,15 @@ class Inputs:
 
 
 def check_inputs(
-    f: Callable[..., Any], params: Any, x1: Any, x2: Any, trace_axes: Any, diagonal_axes: Any
+    f: Callable[..., Any],
+    params: Any,
+    x1: Any,
+    x2: Any,
+    trace_axes: Any,
+    diagonal_axes: Any,
+    name: str = "x1",
 ) -> Inputs:
-    """The call's inputs.
+    """The call's inputs; ``name`` is what messages call ``x1``.
 
     Raises:
         TypeError: f is not callable or does not return one array; axes that are not ints.
@@ -84,8 +90,8 @@ def check_inputs(
     if not callable(f):
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
     leaves, held, layout = split_floats(params)
-    _require_finite("params", params)
-    first, x_tree = _leaves_of("x1", x1)
+    require_finite("params", params)
+    first, x_tree = _leaves_of(name, x1)
     second = None
     if x2 is not None:
         second, second_tree = _leaves_of("x2", x2)
@@ -99,7 +105,7 @@ def check_inputs(
                 )
     output = _output_of(f, params, x_tree, first)
     reduction = reduction_of(trace_axes, diagonal_axes, len(output.shape))
-    dtype = jnp.promote_types(output.dtype, jnp.float32)
+    dtype = output.dtype if jnp.finfo(output.dtype).bits >= 32 else jnp.dtype(jnp.float32)
     inputs = Inputs(
         Signature(f, layout, x_tree, reduction, dtype),
         leaves,
@@ -134,7 +140,7 @@ def _leaves_of(name: str, x: Any) -> tuple[list[Any], Any]:
         raise ValueError(f"the arrays of {name} differ in their number of examples: {lengths}")
     if lengths == {0}:
         raise ValueError(f"{name} holds no example")
-    _require_finite(name, x)
+    require_finite(name, x)
     return [_canonical(array) for array in arrays], tree
 
 
@@ -145,12 +151,16 @@ def _canonical(array: Any) -> Any:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
-def _require_finite(name: str, tree: Any) -> None:
+def require_finite(name: str, tree: Any) -> None:
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         leaf = np.asarray(leaf) if isinstance(leaf, float) else leaf  # noqa: PLW2901
         if isinstance(leaf, jax.core.Tracer) or not hasattr(leaf, "dtype"):
             continue
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            continue
+        with jax.ensure_compile_time_eval():  # a constant of a function being traced
+            finite = bool(jnp.all(jnp.isfinite(leaf)))
+        if not finite:
             raise ValueError(f"{name} is not finite at {path_name(path)}")
 
 
@@ -164,6 +174,8 @@ def _output_of(f: Callable[..., Any], params: Any, x_tree: Any, x: list[Any]) ->
         raise ValueError(
             f"f must return one row per example, [{n}, ...], got an array of shape {output.shape}"
         )
+    if 0 in output.shape:
+        raise ValueError(f"f has no output: it returns an array of shape {output.shape}")
     if not jnp.issubdtype(output.dtype, jnp.floating):
         raise TypeError(f"f must return a floating point array, got {output.dtype}")
     return output
@@ -180,6 +192,8 @@ def _refuse_mixing(inputs: Inputs) -> None:
     first, second = _first_alone(
         inputs.signature, inputs.leaves, inputs.held, [a[:2] for a in inputs.x1]
     )
+    if isinstance(first, jax.core.Tracer):
+        return  # in a function being traced, or f holds a value of one
     scale = float(jnp.max(jnp.abs(first))) or 1.0
     eps = float(jnp.finfo(first.dtype).eps)
     gap = float(jnp.max(jnp.abs(first - second)))
