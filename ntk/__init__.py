@@ -5,7 +5,10 @@
 
 from ntk._activations import ACTIVATIONS as ACTIVATIONS
 from ntk._activations import resolve_activation as resolve_activation
+from ntk._cost import Cost as Cost
+from ntk._cost import MethodCost as MethodCost
 from ntk._dense import Dense as Dense
+from ntk._empirical import cost as cost
 from ntk._empirical import empirical_ntk as empirical_ntk
 from ntk._known_answer import BackendError as BackendError
 from ntk._known_answer import check_backend as check_backend
@@ -22,13 +25,16 @@ from ntk._operator import TraceEstimate as TraceEstimate
 __all__ = [
     "ACTIVATIONS",
     "BackendError",
+    "Cost",
     "Dense",
     "Eigenpairs",
     "LogDeterminant",
+    "MethodCost",
     "NTKOperator",
     "Solution",
     "TraceEstimate",
     "check_backend",
+    "cost",
     "count_operations",
     "empirical_nngp",
     "empirical_ntk",

@@ -1,50 +1,21 @@
 """The empirical neural tangent kernel of any function, by the cheapest of three algorithms."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 
-from ntk._jacobian_contraction import dense_jacobian
-from ntk._kernel_inputs import Inputs, Signature, check_inputs
+from ntk._cost import Cost, cost_by, cost_of
+from ntk._kernel_inputs import Inputs, check_inputs
 from ntk._known_answer import check_backend
-from ntk._ntk_vector_products import ntk_by_products
-from ntk._operations import count_operations
-from ntk._structured._backward import jacobian_of
-from ntk._structured._gram import gram, symmetric_gram
-
-JACOBIAN_CONTRACTION = "jacobian_contraction"
-NTK_VECTOR_PRODUCTS = "ntk_vector_products"
-STRUCTURED_DERIVATIVES = "structured_derivatives"
-METHODS = (STRUCTURED_DERIVATIVES, JACOBIAN_CONTRACTION, NTK_VECTOR_PRODUCTS)
-_JACOBIANS: dict[str, Callable[..., Any]] = {
-    STRUCTURED_DERIVATIVES: jacobian_of,
-    JACOBIAN_CONTRACTION: dense_jacobian,
-}
-
-
-def kernel_of(
-    signature: Signature, method: str, leaves: Any, held: Any, x1: list[Array], x2: Any
-) -> Array:
-    """The kernel in one piece; ``x2`` None: of x1 with itself."""
-    function = signature.function(held)
-    x1 = [jnp.asarray(a) for a in x1]
-    if method == NTK_VECTOR_PRODUCTS:
-        other = x1 if x2 is None else x2
-        return ntk_by_products(function, leaves, x1, other, signature.reduction).astype(
-            signature.dtype
-        )
-    jacobian = _JACOBIANS[method]
-    first = jacobian(function, leaves, x1)
-    if x2 is None:
-        return symmetric_gram(first, len(x1[0]), signature.reduction, signature.dtype)
-    second = jacobian(function, leaves, x2)
-    sizes = len(x1[0]), len(x2[0])
-    return gram(first, second, sizes, signature.reduction, signature.dtype)
-
+from ntk._memory import default_budget
+from ntk._methods import METHODS, kernel_of
+from ntk._tiled import spread_kernel, tiled_kernel
+from ntk._tiles import choose_tiling, mapped_kernel
 
 _kernel = functools.partial(jax.jit, static_argnames=("signature", "method"))(kernel_of)
 
@@ -58,64 +29,97 @@ def empirical_ntk(
     method: str = "auto",
     trace_axes: Any = (),
     diagonal_axes: Any = (),
+    memory_budget: float | None = None,
+    mesh: Mesh | None = None,
+    progress: bool = True,
 ) -> Array:
     """The empirical neural tangent kernel ``J(x1) J(x2)^T`` over all parameters of ``f``.
 
     Args:
-        f: ``f(params, x[n, ...]) -> [n, *d]``, each example on its own; hashable, since its
-            compiled kernel is kept with it.
+        f: ``f(params, x[n, ...]) -> [n, *d]``, each example on its own. Its compiled kernel is
+            kept and found again by ``f``: pass the same function, not a new lambda every time.
         params: a pytree; leaves that are not floating point are held.
-        x1: inputs ``[n1, ...]``, an array or a pytree of arrays.
+        x1: inputs ``[n1, ...]``, an array or a pytree of arrays; NumPy arrays, memory-mapped
+            ones too, stay on the host but for the rows of a tile.
         x2: inputs ``[n2, ...]``; None: ``x1``, at about half the cost.
         method: ``"structured_derivatives"``, ``"jacobian_contraction"``,
             ``"ntk_vector_products"`` (Novak et al. 2022, sections 3.1 to 3.3), or ``"auto"``: the
-            one with the fewest operations, counted on the jaxpr, those of structured
-            derivatives at four fifths.
+            one that :func:`ntk.cost` predicts to be fastest.
         trace_axes: axes of f's output (0 the batch) over which the kernel is averaged along its
             diagonal, as in neural-tangents.
         diagonal_axes: axes of which the diagonal alone is computed and kept.
+        memory_budget: bytes of temporary memory; the kernel is computed in tiles whose compiled
+            programs need no more. None: half of what is free. Under jit, grad or vmap tiles are
+            made only for a budget that is given.
+        mesh: devices over which the tiles are spread.
+        progress: show a bar on standard error when tiles take longer than two seconds.
 
     Returns:
         ``[n1, n2, d, d]``: a pair of axes for every axis of f's output, one for a diagonal axis,
         none for a traced one. Half precision is summed in float32.
 
     Raises:
-        TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
+        TypeError, ValueError: an argument that cannot be meant, before anything is compiled; a
+            budget that the smallest tile does not fit.
         BackendError: the JAX backend computes wrong numbers.
     """
     if method not in ("auto", *METHODS):
         raise ValueError(f"unknown method {method!r}; expected one of auto, {', '.join(METHODS)}")
+    exact = memory_budget is not None
+    budget = _budget(memory_budget)
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh or None, got {type(mesh).__name__}")
     inputs = check_inputs(f, params, x1, x2, trace_axes, diagonal_axes)
     if not inputs.traced:
         check_backend(jax.default_backend())
     if method == "auto":
-        method = _fewest_operations(inputs)
+        method = cost_of(inputs, budget).chosen
+    if inputs.traced:
+        if not exact:
+            return _in_one_piece(inputs, method)
+        return mapped_kernel(inputs, method, choose_tiling(inputs, method, budget, False, 1))
+    if mesh is not None:
+        cut = choose_tiling(inputs, method, budget, exact, mesh.devices.size)
+        return spread_kernel(inputs, method, cut, mesh, progress)
+    if not exact and cost_by(inputs, method).temporary_bytes <= budget:
+        return _in_one_piece(inputs, method)
+    cut = choose_tiling(inputs, method, budget, exact, 1)
+    return tiled_kernel(inputs, method, cut, progress)
+
+
+def cost(
+    f: Callable[..., Array],
+    params: Any,
+    x1: Any,
+    x2: Any = None,
+    *,
+    trace_axes: Any = (),
+    diagonal_axes: Any = (),
+    memory_budget: float | None = None,
+) -> Cost:
+    """What :func:`empirical_ntk` would cost by each of its algorithms; nothing is run.
+
+    Arguments and errors are those of :func:`empirical_ntk`. Printed, it is a table.
+    """
+    budget = _budget(memory_budget)
+    return cost_of(check_inputs(f, params, x1, x2, trace_axes, diagonal_axes), budget)
+
+
+def _in_one_piece(inputs: Inputs, method: str) -> Array:
     return _kernel(inputs.signature, method, inputs.leaves, inputs.held, inputs.x1, inputs.x2)
 
 
-def operations(inputs: Inputs, method: str) -> int:
-    """Operations of a method on these inputs; nothing is run."""
-    shapes = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype),
-        (inputs.leaves, inputs.held, inputs.x1, inputs.x2),
-    )
-    return count_operations(functools.partial(kernel_of, inputs.signature, method), *shapes)
+def _budget(memory_budget: float | None) -> int:
+    """Bytes.
 
-
-def _fewest_operations(inputs: Inputs) -> str:
-    shapes = jax.tree.leaves((inputs.leaves, inputs.held, inputs.x1, inputs.x2))
-    key = inputs.signature, tuple((a.shape, str(a.dtype)) for a in shapes), inputs.x2 is None
-    if key not in _CHOICES:
-        if len(_CHOICES) > MOST_CHOICES:
-            _CHOICES.clear()
-        counts = {method: float(operations(inputs, method)) for method in METHODS}
-        counts[STRUCTURED_DERIVATIVES] *= PREFERENCE
-        _CHOICES[key] = min(METHODS, key=lambda method: counts[method])
-    return _CHOICES[key]
-
-
-MOST_CHOICES = 1000
-# Structured derivatives are products of matrices, which run faster per operation than the
-# derivatives of convolutions, and need no Jacobian in memory.
-PREFERENCE = 0.8
-_CHOICES: dict[Any, str] = {}
+    Raises:
+        TypeError: not a number.
+        ValueError: not finite, or not at least one byte.
+    """
+    if memory_budget is None:
+        return default_budget(jax.devices()[0])
+    if isinstance(memory_budget, bool) or not isinstance(memory_budget, (int, float)):
+        raise TypeError(f"memory_budget must be a number of bytes, got {memory_budget!r}")
+    if not math.isfinite(memory_budget) or memory_budget < 1:
+        raise ValueError(f"memory_budget must be at least one byte, got {memory_budget!r}")
+    return int(memory_budget)

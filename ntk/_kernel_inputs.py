@@ -1,5 +1,6 @@
 """The arguments of a finite-width kernel: checked, flattened, and as a function of one example."""
 
+import functools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ class Signature:
         x_tree: of the inputs.
         reduction: of the kernel's axes.
         dtype: in which products are summed; half precision sums in float32.
+        block: ``(axis, size)`` of the output, its batch axis 0: only so many of its entries
+            are taken, from a start given at run time. None: all.
     """
 
     f: Callable[..., Any]
@@ -30,15 +33,36 @@ class Signature:
     x_tree: Any
     reduction: Reduction
     dtype: Any
+    block: tuple[int, int] | None = None
 
-    def function(self, held: list[Array]) -> Callable[..., Array]:
+    def function(self, held: list[Array], start: Any = None) -> Callable[..., Array]:
         """``f`` of floating point leaves and one example's leaves, without the batch axis."""
 
         def one(leaves: list[Array], example: list[Array]) -> Array:
             x = jax.tree.unflatten(self.x_tree, [a[None] for a in example])
-            return self.f(self.layout.join(leaves, held), x)[0]
+            output = self.f(self.layout.join(leaves, held), x)[0]
+            if self.block is None:
+                return output
+            axis, size = self.block
+            return jax.lax.dynamic_slice_in_dim(output, start, size, axis - 1)
 
         return one
+
+
+class ByIdentity:
+    """A function that cannot be hashed, as one that holds arrays, hashed by its identity."""
+
+    def __init__(self, f: Callable[..., Any]):
+        self.f = f
+
+    def __call__(self, params: Any, x: Any) -> Any:
+        return self.f(params, x)
+
+    def __hash__(self) -> int:
+        return id(self.f)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByIdentity) and self.f is other.f
 
 
 @dataclass(frozen=True)
@@ -107,7 +131,9 @@ def check_inputs(
     reduction = reduction_of(trace_axes, diagonal_axes, len(output.shape))
     dtype = output.dtype if jnp.finfo(output.dtype).bits >= 32 else jnp.dtype(jnp.float32)
     inputs = Inputs(
-        Signature(f, layout, x_tree, reduction, dtype),
+        Signature(
+            f if isinstance(f, Hashable) else ByIdentity(f), layout, x_tree, reduction, dtype
+        ),
         leaves,
         held,
         first,
@@ -119,8 +145,6 @@ def check_inputs(
             f"a diagonal or trace over the batch axis needs as many examples in x2 as in x1, got "
             f"{inputs.sizes[0]} and {inputs.sizes[1]}"
         )
-    if not isinstance(f, Hashable):
-        raise TypeError("f must be hashable, so that its compiled kernel can be found again")
     _refuse_mixing(inputs)
     return inputs
 
@@ -141,14 +165,7 @@ def _leaves_of(name: str, x: Any) -> tuple[list[Any], Any]:
     if lengths == {0}:
         raise ValueError(f"{name} holds no example")
     require_finite(name, x)
-    return [_canonical(array) for array in arrays], tree
-
-
-def _canonical(array: Any) -> Any:
-    """On the host in JAX's dtypes, so that no program compiles for float64 that is cut later."""
-    if isinstance(array, jax.Array):
-        return array
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    return arrays, tree
 
 
 def require_finite(name: str, tree: Any) -> None:
@@ -158,14 +175,26 @@ def require_finite(name: str, tree: Any) -> None:
             continue
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             continue
-        with jax.ensure_compile_time_eval():  # a constant of a function being traced
-            finite = bool(jnp.all(jnp.isfinite(leaf)))
-        if not finite:
+        if not _is_finite(leaf):
             raise ValueError(f"{name} is not finite at {path_name(path)}")
 
 
+# Rows of an array on the host are looked at so many bytes at a time.
+_BLOCK_BYTES = 2**26
+
+
+def _is_finite(array: Any) -> bool:
+    if isinstance(array, np.ndarray) and array.ndim and array.nbytes > _BLOCK_BYTES:
+        rows = max(1, _BLOCK_BYTES * len(array) // array.nbytes)
+        return all(_is_finite(array[k : k + rows].copy()) for k in range(0, len(array), rows))
+    if isinstance(array, np.ndarray) and array.dtype.kind in "fc":
+        return bool(np.isfinite(array).all())
+    with jax.ensure_compile_time_eval():  # a constant of a function being traced
+        return bool(jnp.all(jnp.isfinite(array)))
+
+
 def _output_of(f: Callable[..., Any], params: Any, x_tree: Any, x: list[Any]) -> Any:
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in x]
+    shapes = [jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in x]
     output = jax.eval_shape(lambda p: f(p, _zeros(x_tree, shapes)), params)
     n = len(x[0])
     if not isinstance(output, jax.ShapeDtypeStruct):
@@ -185,33 +214,35 @@ def _zeros(tree: Any, shapes: list[Any]) -> Any:
     return jax.tree.unflatten(tree, [jnp.zeros(s.shape, s.dtype) for s in shapes])
 
 
+# So many examples are run together and alone.
+_COMPARED = 16
+
+
 def _refuse_mixing(inputs: Inputs) -> None:
     """Raise where an example's output depends on another one: batch norm in training mode."""
     if inputs.traced or inputs.sizes[0] < 2:
         return
-    first, second = _first_alone(
-        inputs.signature, inputs.leaves, inputs.held, [a[:2] for a in inputs.x1]
-    )
-    if isinstance(first, jax.core.Tracer):
+    some = [jnp.asarray(a[:_COMPARED]) for a in inputs.x1]
+    together, alone = _together_and_alone(inputs.signature, inputs.leaves, inputs.held, some)
+    if isinstance(together, jax.core.Tracer):
         return  # in a function being traced, or f holds a value of one
-    scale = float(jnp.max(jnp.abs(first))) or 1.0
-    eps = float(jnp.finfo(first.dtype).eps)
-    gap = float(jnp.max(jnp.abs(first - second)))
+    together, alone = (np.asarray(a, np.float64) for a in (together, alone))
+    scale = float(np.abs(together).max()) or 1.0
+    eps = float(jnp.finfo(inputs.signature.dtype).eps)
+    gap = float(np.abs(together - alone).max())
     if gap > 1e4 * eps * scale:
         raise ValueError(
-            f"f mixes the examples of a batch: its first output changes by {gap:.2g} when the "
-            "second example is taken away (batch normalisation in training mode does so); a "
-            "kernel between examples needs a function of each"
+            f"f mixes the examples of a batch: an output changes by {gap:.2g} when the other "
+            "examples are taken away (batch normalisation in training mode does so); a kernel "
+            "between examples needs a function of each"
         )
 
 
-def _alone(signature: Signature, leaves: list[Array], held: list[Array], x: list[Array]):
+@functools.partial(jax.jit, static_argnums=0)
+def _together_and_alone(signature: Signature, leaves: list[Array], held: Any, x: list[Array]):
     params = signature.layout.join(leaves, held)
 
     def apply(arrays: list[Array]) -> Array:
-        return signature.f(params, jax.tree.unflatten(signature.x_tree, arrays))[0]
+        return signature.f(params, jax.tree.unflatten(signature.x_tree, arrays))
 
-    return apply(x), apply([a[:1] for a in x])
-
-
-_first_alone = jax.jit(_alone, static_argnums=0)
+    return apply(x), jax.vmap(lambda example: apply([a[None] for a in example])[0])(x)

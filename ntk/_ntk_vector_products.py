@@ -10,22 +10,29 @@ from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
 
 
 def ntk_by_products(
-    function: Any, leaves: list[Array], x1: list[Array], x2: list[Array], reduction: Reduction
+    function: Any,
+    second: Any,
+    leaves: list[Array],
+    x1: list[Array],
+    x2: list[Array],
+    reduction: Reduction,
 ) -> Array:
     """The kernel of ``function(leaves, example)``, one cotangent of ``x2`` at a time.
 
     Each of the ``n2 d`` columns is a derivative backward at one example and forward at all of
-    ``x1``; memory for the tangents of ``d`` columns.
+    ``x1``; memory for the tangents of ``d`` columns. ``second`` stands for ``function`` on the
+    side of ``x2``: the same, or another block of its outputs.
     """
     shape = jax.eval_shape(function, leaves, [a[0] for a in x1]).shape
     basis = jnp.eye(_size(shape), dtype=x_dtype(function, leaves, x1)).reshape(-1, *shape)
+    times_jacobian = _pushforward(function, leaves, x1)
 
     def column(example: list[Array], others: list[Array]) -> Array:
         """``[b, (n1,) *shape]`` for every output b of one example."""
-        vjp = jax.vjp(lambda p: function(p, example), leaves)[1]
+        vjp = jax.vjp(lambda p: second(p, example), leaves)[1]
 
         def forward(tangents: Any, other: list[Array]) -> Array:
-            return jax.jvp(lambda p: function(p, other), (leaves,), (tangents,))[1]
+            return times_jacobian(tangents, other)
 
         def one(cotangent: Array) -> Array:
             tangents = vjp(cotangent)[0]
@@ -53,6 +60,23 @@ def ntk_by_products(
         *(lead + k for k in range(count)),
     ]
     return reduce_full(jnp.transpose(columns, order), lead, reduction)
+
+
+def _pushforward(function: Any, leaves: list[Array], x: list[Array]) -> Any:
+    """``J(example) tangents``; by transposing the reverse pass where f has no forward mode."""
+
+    def forward(tangents: Any, example: list[Array]) -> Array:
+        return jax.jvp(lambda p: function(p, example), (leaves,), (tangents,))[1]
+
+    def transposed(tangents: Any, example: list[Array]) -> Array:
+        out, vjp = jax.vjp(lambda p: function(p, example), leaves)
+        return jax.vjp(lambda c: vjp(c)[0], jnp.zeros_like(out))[1](tangents)[0]
+
+    try:
+        jax.eval_shape(forward, leaves, [a[0] for a in x])
+    except TypeError:  # a custom_vjp
+        return transposed
+    return forward
 
 
 def reduce_full(kernel: Array, lead: int, reduction: Reduction) -> Array:

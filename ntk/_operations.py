@@ -2,11 +2,39 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 from jax.interpreters.partial_eval import dce_jaxpr
+
+
+class Tally(NamedTuple):
+    """Operations of a program by the kind of work, and the bytes that it moves.
+
+    Attributes:
+        products: of matrix products.
+        convolutions: of convolutions in one group.
+        grouped: of convolutions in many groups, as derivatives by a kernel at each example are.
+        elementwise: everything else, one per element of a result.
+        bytes: read and written by every equation, fused or not.
+    """
+
+    products: int = 0
+    convolutions: int = 0
+    grouped: int = 0
+    elementwise: int = 0
+    bytes: int = 0
+
+    @property
+    def operations(self) -> int:
+        return self.products + self.convolutions + self.grouped + self.elementwise
+
+    def __add__(self, other: Any) -> "Tally":
+        return Tally(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, count: int) -> "Tally":
+        return Tally(*(count * a for a in self))
 
 
 def count_operations(fn: Callable[..., Any], *args: Any) -> int:
@@ -19,44 +47,61 @@ def count_operations(fn: Callable[..., Any], *args: Any) -> int:
     size over output features for every output, padding included, a Cholesky factor ``n^3 / 3``, a
     triangular solve ``n^2`` per right-hand side, everything else one per element of its result.
     """
-    return _count(_used(jax.make_jaxpr(fn)(*args).jaxpr))
+    return tally(used_jaxpr(fn, *args)).operations
 
 
-def _used(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """The jaxpr without what its outputs do not need, as it is compiled."""
+def used_jaxpr(fn: Callable[..., Any], *args: Any) -> core.Jaxpr:
+    """The jaxpr of ``fn(*args)`` without what its outputs do not need, as it is compiled."""
+    jaxpr = jax.make_jaxpr(fn)(*args).jaxpr
     return dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0]
 
 
-def _count(jaxpr: core.Jaxpr) -> int:
-    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+def tally(jaxpr: core.Jaxpr) -> Tally:
+    """The work of a program, times trip counts."""
+    return sum((_of_equation(equation) for equation in jaxpr.eqns), start=Tally())
 
 
-def _count_equation(equation: Any) -> int:
+def _of_equation(equation: Any) -> Tally:
     name, params = equation.primitive.name, equation.params
     if name == "scan":
-        return params["length"] * _count(params["jaxpr"].jaxpr)
+        return tally(params["jaxpr"].jaxpr).times(params["length"])
     if name == "cond":
-        return max(_count(branch.jaxpr) for branch in params["branches"])
+        return max(
+            (tally(branch.jaxpr) for branch in params["branches"]), key=lambda t: t.operations
+        )
     inner = [j for value in params.values() for j in _jaxprs(value)]
     if inner:
-        return sum(_count(j) for j in inner)
+        return sum((tally(j) for j in inner), start=Tally())
+    if name in _FREE:
+        return Tally()
+    moved = sum(_bytes(atom) for atom in (*equation.invars, *equation.outvars))
     shape = equation.outvars[0].aval.shape
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         lhs = equation.invars[0].aval.shape
-        return 2 * math.prod(shape) * math.prod(lhs[axis] for axis in contracted)
+        count = 2 * math.prod(shape) * math.prod(lhs[axis] for axis in contracted)
+        return Tally(products=count, bytes=moved)
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         features = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return 2 * math.prod(shape) * math.prod(kernel) // features
+        count = 2 * math.prod(shape) * math.prod(kernel) // features
+        if params["feature_group_count"] > 1 or params["batch_group_count"] > 1:
+            return Tally(grouped=count, bytes=moved)
+        return Tally(convolutions=count, bytes=moved)
     if name == "cholesky":
-        return math.prod(shape[:-1]) * shape[-1] ** 2 // 3
-    if name == "triangular_solve":
-        n = equation.invars[0].aval.shape[-1]
-        return n * math.prod(shape)
-    if name in _FREE:
+        count = math.prod(shape[:-1]) * shape[-1] ** 2 // 3
+    elif name == "triangular_solve":
+        count = equation.invars[0].aval.shape[-1] * math.prod(shape)
+    else:
+        count = sum(math.prod(getattr(out.aval, "shape", ())) for out in equation.outvars)
+    return Tally(elementwise=count, bytes=moved)
+
+
+def _bytes(atom: Any) -> int:
+    dtype = getattr(atom.aval, "dtype", None)
+    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         return 0
-    return sum(math.prod(getattr(out.aval, "shape", ())) for out in equation.outvars)
+    return math.prod(atom.aval.shape) * dtype.itemsize
 
 
 def _jaxprs(value: Any) -> list[core.Jaxpr]:

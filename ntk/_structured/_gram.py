@@ -71,10 +71,10 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
     block_of = np.repeat(np.arange(count), np.diff(edges))
     above = block_of[:, None] <= block_of[None, :]
     mask = above.reshape(size, size, *[1] * (upper.ndim - 2))
-    return jnp.where(mask, upper, _exchanged(upper, reduction))
+    return jnp.where(mask, upper, exchanged(upper, reduction))
 
 
-def _exchanged(kernel: Array, reduction: Reduction) -> Array:
+def exchanged(kernel: Array, reduction: Reduction) -> Array:
     """The kernel with its first and second argument exchanged."""
     order: list[int] = []
     for mode in reduction.modes:

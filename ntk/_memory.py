@@ -1,0 +1,69 @@
+"""How many bytes a program needs while it runs, and how many a device has."""
+
+import math
+import os
+from typing import Any
+
+import jax
+from jax.extend import core
+
+# Of what is free on the device, by default.
+SHARE = 0.5
+UNKNOWN = 4 * 2**30
+
+
+def default_budget(device: Any) -> int:
+    """Half of the memory that is free: the device's own, on CPUs the machine's."""
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return int(SHARE * (statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)))
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return UNKNOWN
+    return int(SHARE * free)
+
+
+def peak_bytes(jaxpr: core.Jaxpr) -> int:
+    """The most bytes of intermediate arrays alive at once, in the order of the equations.
+
+    Arguments and results are not counted, as XLA does not count them as temporary. What XLA
+    fuses it never stores, so that this is an estimate from above for elementwise work.
+    """
+    last: dict[Any, int] = {}
+    for number, equation in enumerate(jaxpr.eqns):
+        for atom in equation.invars:
+            if not isinstance(atom, core.Literal):
+                last[atom] = number
+    outside = {*jaxpr.invars, *jaxpr.constvars, *jaxpr.outvars}
+    alive: dict[Any, int] = {}
+    peak = total = 0
+    for number, equation in enumerate(jaxpr.eqns):
+        for var in equation.outvars:
+            if var not in outside and var in last:
+                alive[var] = _size(var)
+                total += alive[var]
+        peak = max(peak, total + _inside(equation))
+        for atom in {a for a in equation.invars if not isinstance(a, core.Literal)}:
+            if last.get(atom) == number:
+                total -= alive.pop(atom, 0)
+    return peak
+
+
+def _inside(equation: Any) -> int:
+    """The most that one of the equation's own programs needs."""
+    found = [0]
+    for value in equation.params.values():
+        for item in value if isinstance(value, (tuple, list)) else [value]:
+            if isinstance(item, core.ClosedJaxpr):
+                found.append(peak_bytes(item.jaxpr))
+            elif isinstance(item, core.Jaxpr):
+                found.append(peak_bytes(item))
+    return max(found)
+
+
+def _size(var: Any) -> int:
+    dtype = getattr(var.aval, "dtype", None)
+    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+        return 0
+    return math.prod(var.aval.shape) * dtype.itemsize

@@ -1,0 +1,136 @@
+"""Tiles computed one after another, or spread over the devices of a mesh, and put in place."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tqdm import tqdm
+
+from ntk._axes import DIAGONAL, FULL, TRACE
+from ntk._kernel_inputs import Inputs, Signature
+from ntk._methods import kernel_of
+from ntk._structured._gram import exchanged
+from ntk._tiles import Tile, Tiling, averaged, tile_program, tiles_of
+
+# Seconds after which a bar is shown.
+PATIENCE = 2.0
+
+
+def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Array:
+    """The kernel, one tile at a time; only a tile's examples are on the device."""
+    tiles = tiles_of(inputs, cut)
+    kernel = _empty(inputs, cut) if len(tiles) > 1 else None
+    for tile in _bar(tiles, progress):
+        compiled, same = tile_program(inputs, method, cut, tile)
+        x1 = _rows(inputs.x1, tile.row, cut.rows)
+        other = inputs.x1 if inputs.x2 is None else inputs.x2
+        x2 = None if same else _rows(other, tile.column, cut.columns)
+        starts = None if cut.axis is None else (jnp.int32(tile.first), jnp.int32(tile.second))
+        value = compiled(inputs.leaves, inputs.held, x1, x2, starts)
+        kernel = value if kernel is None else _placed(kernel, value, inputs, cut, tile)
+        # One tile at a time in memory.
+        jax.block_until_ready(kernel)
+    assert kernel is not None
+    return averaged(kernel, inputs.signature.reduction, cut.signature.reduction)
+
+
+def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress: bool) -> Array:
+    """The kernel, as many tiles at a time as the mesh has devices."""
+    flat = Mesh(mesh.devices.reshape(-1), ("tiles",))
+    size = flat.devices.size
+    tiles = tiles_of(inputs, cut)
+    split, whole = NamedSharding(flat, P("tiles")), NamedSharding(flat, P())
+    leaves, held = (jax.device_put(a, whole) for a in (inputs.leaves, inputs.held))
+    other = inputs.x1 if inputs.x2 is None else inputs.x2
+    kernel = _empty(inputs, cut)
+    home = kernel.sharding
+    for first in _bar(range(0, len(tiles), size), progress):
+        round_ = tiles[first : first + size]
+        filled = [*round_, *[round_[-1]] * (size - len(round_))]
+        x1 = _stacked(inputs.x1, [t.row for t in filled], cut.rows, split)
+        x2 = _stacked(other, [t.column for t in filled], cut.columns, split)
+        starts = tuple(
+            jax.device_put(np.array([getattr(t, side) for t in filled], np.int32), split)
+            for side in ("first", "second")
+        )
+        values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts)
+        for k, tile in enumerate(round_):
+            value = jax.device_put(values[k], home)
+            kernel = _placed(kernel, value, inputs, cut, tile)
+        jax.block_until_ready(kernel)
+    return averaged(kernel, inputs.signature.reduction, cut.signature.reduction)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts) -> Array:
+    def one(leaves, held, x1, x2, starts):
+        first, second = ([a[0] for a in x] for x in (x1, x2))
+        at = None if signature.block is None else (starts[0][0], starts[1][0])
+        return kernel_of(signature, method, leaves, held, first, second, at)[None]
+
+    specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"))
+    # Loops start from constants, which the check of replication takes for a mistake.
+    return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=P("tiles"), check_vma=False)(
+        leaves, held, x1, x2, starts
+    )
+
+
+def _rows(arrays: list[Any], start: int, count: int) -> list[Array]:
+    return [jnp.asarray(a[start : start + count]) for a in arrays]
+
+
+def _stacked(arrays: list[Any], starts: list[int], count: int, sharding: Any) -> list[Array]:
+    def stack(array: Any) -> Array:
+        blocks = np.stack([np.asarray(array[s : s + count]) for s in starts])
+        return jax.device_put(blocks.astype(jax.dtypes.canonicalize_dtype(blocks.dtype)), sharding)
+
+    return [stack(a) for a in arrays]
+
+
+def _empty(inputs: Inputs, cut: Tiling) -> Array:
+    shape: list[int] = []
+    lengths = zip(inputs.output_shape, inputs.output_shape, strict=True)
+    for mode, (one, two) in zip(
+        cut.signature.reduction.modes, (inputs.sizes, *lengths), strict=True
+    ):
+        shape += {FULL: [one, two], DIAGONAL: [one], TRACE: []}[mode]
+    return jnp.zeros(shape, inputs.signature.dtype)
+
+
+def _placed(kernel: Array, value: Array, inputs: Inputs, cut: Tiling, tile: Tile) -> Array:
+    """The kernel with a tile in its place, and its mirror image if the kernel is symmetric."""
+    modes = cut.signature.reduction.modes
+    kernel = _put(kernel, value, _corner(modes, cut, tile))
+    off_diagonal = (tile.row, tile.first) != (tile.column, tile.second)
+    if inputs.x2 is None and modes[0] == FULL and off_diagonal:
+        mirror = Tile(tile.column, tile.row, tile.second, tile.first)
+        mirrored = exchanged(value, cut.signature.reduction)
+        kernel = _put(kernel, mirrored, _corner(modes, cut, mirror))
+    return kernel
+
+
+def _corner(modes: tuple[str, ...], cut: Tiling, tile: Tile) -> tuple[Any, ...]:
+    corner: list[int] = []
+    for k, mode in enumerate(modes):
+        one, two = (tile.row, tile.column) if k == 0 else (0, 0)
+        if k == cut.axis:
+            one, two = tile.first, tile.second
+        corner += {FULL: [one, two], DIAGONAL: [one], TRACE: []}[mode]
+    return tuple(np.int32(c) for c in corner)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(kernel: Array, value: Array, corner: tuple[Any, ...]) -> Array:
+    return jax.lax.dynamic_update_slice(kernel, value, corner)
+
+
+def _bar(items: Any, progress: bool) -> Any:
+    """The items with a progress bar, shown once they have taken a while."""
+    if not progress or len(items) < 4:
+        return items
+    return tqdm(items, desc="kernel", unit="tile", delay=PATIENCE)

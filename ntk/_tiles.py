@@ -1,0 +1,240 @@
+"""A kernel in tiles that fit a memory budget: which tiles, and a compiled program for them."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
+from ntk._cost import method_cost, shapes_of
+from ntk._kernel_inputs import Inputs, Signature
+from ntk._methods import kernel_of
+
+# A program is not compiled when its estimate, made without fusion, is so many times the budget.
+PESSIMISM = 4
+
+
+class Tile(NamedTuple):
+    """Where a tile begins: examples of x1 and x2, outputs on both sides."""
+
+    row: int
+    column: int
+    first: int = 0
+    second: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """How a kernel is cut. The last tile of a row begins early enough to be a whole one.
+
+    Attributes:
+        rows, columns: examples of x1 and of x2 in a tile.
+        outputs: in a tile, along ``axis`` of f's output; None: all of them.
+        signature: of the program of one tile: a trace is a diagonal there, averaged afterwards.
+    """
+
+    rows: int
+    columns: int
+    axis: int | None
+    outputs: int | None
+    signature: Signature
+
+
+def tiling(inputs: Inputs, rows: int, outputs: int | None) -> Tiling:
+    """The tiling with so many examples and outputs in a tile."""
+    n1, n2 = inputs.sizes
+    signature, axis = inputs.signature, None
+    modes = list(signature.reduction.modes)
+    if modes[0] == TRACE:
+        modes[0] = DIAGONAL
+    if outputs is not None:
+        axis = 1 + max(range(len(inputs.output_shape)), key=lambda k: inputs.output_shape[k])
+        if modes[axis] == TRACE:
+            modes[axis] = DIAGONAL
+    block = None if axis is None or outputs is None else (axis, outputs)
+    signature = dataclasses.replace(signature, reduction=Reduction(tuple(modes)), block=block)
+    return Tiling(min(rows, n1), min(rows, n2), axis, outputs, signature)
+
+
+def tiles_of(inputs: Inputs, cut: Tiling) -> list[Tile]:
+    """The tiles that are computed: of a symmetric kernel, those above its diagonal."""
+    n1, n2 = inputs.sizes
+    modes = cut.signature.reduction.modes
+    rows, columns = _starts(n1, cut.rows), _starts(n2, cut.columns)
+    outputs = [0]
+    pairs_of_outputs = [(0, 0)]
+    if cut.axis is not None and cut.outputs is not None:
+        outputs = _starts(inputs.output_shape[cut.axis - 1], cut.outputs)
+        paired = modes[cut.axis] != FULL
+        pairs_of_outputs = [
+            (a, b) for a, b in itertools.product(outputs, outputs) if not paired or a == b
+        ]
+    if modes[0] != FULL:
+        return [Tile(r, r, a, b) for r in rows for a, b in pairs_of_outputs]
+    symmetric = inputs.x2 is None
+    return [
+        Tile(r, c, a, b)
+        for r, c in itertools.product(rows, columns)
+        for a, b in pairs_of_outputs
+        if not symmetric or (r, a) <= (c, b)
+    ]
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Where tiles of one size begin that cover a length."""
+    count = math.ceil(length / size)
+    return [min(k * size, length - size) for k in range(count)]
+
+
+def choose_tiling(inputs: Inputs, method: str, budget: int, exact: bool, pieces: int) -> Tiling:
+    """The largest tiles whose program needs no more temporary memory than the budget.
+
+    Args:
+        inputs, method: of the kernel.
+        budget: bytes.
+        exact: whether the compiled program's own analysis decides; otherwise an estimate does.
+        pieces: at least so many tiles, for as many devices.
+
+    Raises:
+        ValueError: one example with one other and one output needs more.
+    """
+    candidates = list(_candidates(inputs, pieces))
+    need = 0
+    for cut in candidates:
+        need = _estimate(inputs, method, cut)
+        hopeless = need > PESSIMISM * budget and cut is not candidates[-1]
+        if not hopeless and (exact or need > budget / 2):
+            need = measured_bytes(inputs, method, cut)
+        if need <= budget:
+            return cut
+    raise ValueError(
+        f"memory_budget of {budget} bytes is too small: the smallest tile of {method}, one "
+        f"example with one other and one output, needs {need} bytes"
+    )
+
+
+def _candidates(inputs: Inputs, pieces: int) -> Iterator[Tiling]:
+    """Tilings from one piece down to a single example, then down to a single output."""
+    n = max(inputs.sizes)
+    full = inputs.signature.reduction.modes[0] == FULL
+    count = 1
+    while pieces > (count * (count + 1) // 2 if full else count) and count < n:
+        count += 1
+    rows = math.ceil(n / count)
+    while True:
+        yield tiling(inputs, rows, None)
+        if rows == 1:
+            break
+        rows = math.ceil(rows / 2) if rows < 16 else math.ceil(rows / 1.5)
+    if inputs.output_shape:
+        outputs = max(inputs.output_shape)
+        while outputs > 1:
+            outputs = math.ceil(outputs / 2)
+            yield tiling(inputs, 1, outputs)
+
+
+def _tile_shapes(inputs: Inputs, cut: Tiling, same: bool) -> Any:
+    leaves, held, x1, x2 = shapes_of(inputs)
+
+    def part(shapes: Any, count: int) -> Any:
+        return tuple(jax.ShapeDtypeStruct((count, *s.shape[1:]), s.dtype) for s in shapes)
+
+    other = None if same else part(x1 if x2 is None else x2, cut.columns)
+    return leaves, held, part(x1, cut.rows), other
+
+
+def _is_same(inputs: Inputs, cut: Tiling) -> bool:
+    """Whether the only program is that of examples with themselves."""
+    one = cut.rows >= inputs.sizes[0] or cut.signature.reduction.modes[0] != FULL
+    return inputs.x2 is None and one and cut.outputs is None
+
+
+def _estimate(inputs: Inputs, method: str, cut: Tiling) -> int:
+    signature, outputs = cut.signature, cut.outputs
+    shapes = _tile_shapes(inputs, cut, _is_same(inputs, cut))
+    if outputs is not None:
+        # The slice of the output does not change what is alive by much: that of all outputs.
+        signature = dataclasses.replace(signature, block=None)
+    return method_cost(signature, method, shapes, jax.default_backend()).temporary_bytes
+
+
+def measured_bytes(inputs: Inputs, method: str, cut: Tiling) -> int:
+    """Temporary bytes of a tile's compiled programs, by XLA's own analysis."""
+    sides = {
+        tile.row == tile.column and tile.first == tile.second for tile in tiles_of(inputs, cut)
+    }
+    if inputs.x2 is not None:
+        sides = {False}
+    programs = [program(cut.signature, method, _tile_shapes(inputs, cut, s)) for s in sides]
+    return max(p.memory_analysis().temp_size_in_bytes for p in programs)
+
+
+def tile_program(inputs: Inputs, method: str, cut: Tiling, tile: Tile) -> Any:
+    """The compiled program of a tile, and whether it is that of examples with themselves."""
+    same = inputs.x2 is None and tile.row == tile.column and tile.first == tile.second
+    return program(cut.signature, method, _tile_shapes(inputs, cut, same)), same
+
+
+@functools.lru_cache(maxsize=256)
+def program(signature: Signature, method: str, shapes: Any) -> Any:
+    """Compiled ahead of time for these shapes."""
+    leaves, held, x1, x2 = shapes
+    start = jax.ShapeDtypeStruct((), jnp.int32)
+    starts = None if signature.block is None else (start, start)
+    fn = functools.partial(kernel_of, signature, method)
+    other = None if x2 is None else list(x2)
+    return jax.jit(fn).lower(list(leaves), list(held), list(x1), other, starts).compile()
+
+
+def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:
+    """The kernel by a loop over its tiles inside one program, for use under transformations.
+
+    Every tile is computed again for its derivative, so that memory stays that of one tile.
+    Arguments of ``cut`` in outputs are not used.
+    """
+    signature = dataclasses.replace(cut.signature, block=None)
+    (n1, n2), x2 = inputs.sizes, inputs.x1 if inputs.x2 is None else inputs.x2
+    first, second = (_in_blocks(a, b) for a, b in ((inputs.x1, cut.rows), (x2, cut.columns)))
+    leaves, held = inputs.leaves, inputs.held
+
+    @jax.checkpoint
+    def tile(a: list[Array], b: list[Array]) -> Array:
+        return kernel_of(signature, method, leaves, held, a, b)
+
+    if signature.reduction.modes[0] != FULL:
+        kernel = jax.lax.map(lambda pair: tile(*pair), (first, second))
+        kernel = kernel.reshape(-1, *kernel.shape[2:])[:n1]
+    else:
+        kernel = jax.lax.map(lambda a: jax.lax.map(lambda b: tile(a, b), second), first)
+        kernel = jnp.moveaxis(kernel, 2, 1)
+        r, s = kernel.shape[:2], kernel.shape[2:4]
+        kernel = kernel.reshape(r[0] * r[1], s[0] * s[1], *kernel.shape[4:])[:n1, :n2]
+    return averaged(kernel, inputs.signature.reduction, signature.reduction)
+
+
+def _in_blocks(arrays: list[Array], size: int) -> list[Array]:
+    """``[blocks, size, ...]``, the last block filled up with its last example."""
+
+    def blocks(array: Array) -> Array:
+        array = jnp.asarray(array)
+        missing = -len(array) % size
+        array = jnp.concatenate([array, jnp.repeat(array[-1:], missing, axis=0)])
+        return array.reshape(-1, size, *array.shape[1:])
+
+    return [blocks(a) for a in arrays]
+
+
+def averaged(kernel: Array, wanted: Reduction, have: Reduction) -> Array:
+    """Means over axes that were kept as a diagonal and are to be traced."""
+    at, axes = 0, []
+    for want, mode in zip(wanted.modes, have.modes, strict=True):
+        if mode == DIAGONAL and want == TRACE:
+            axes.append(at)
+        at += {FULL: 2, DIAGONAL: 1, TRACE: 0}[mode]
+    return jnp.mean(kernel, axis=tuple(axes)) if axes else kernel
