@@ -28,7 +28,7 @@ from ntk._structured._network import (
 from ntk._structured._plan import PARAMETER, bind, has_derivative, inline
 from ntk._structured._values import Value, Values, broadcast, factor_of, lift, times_value
 
-Rule = Callable[[Any, int, Network, Values], "Network | None"]
+Rule = Callable[[Any, int, Network, Any], "Network | None"]
 _RULES: dict[str, Rule] = {}
 
 
