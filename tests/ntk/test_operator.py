@@ -153,13 +153,18 @@ def test_solve_in_any_units():
     assert max(steps[6:]) < 0.8 * min(steps[:3])
 
 
-def test_solve_for_one_vector():
-    f, params, x = network("mlp")
-    b = normal(7, 3)
-    solution = NTKOperator(f, params, x).solve(b, shift=SHIFT, tolerance=1e-11)
+def test_solve_for_one_vector_in_large_units_of_float32():
+    f, params, x = network("mlp", jnp.float32)
+    b, scale = normal(7, 3), 3e8
+    op = NTKOperator(lambda p, x: scale * f(p, x), params, x)
+    solution = op.solve(
+        b.astype(np.float32), shift=scale**2, tolerance=1e-6, preconditioner="diagonal"
+    )
     assert solution.converged.shape == solution.num_steps.shape == ()
-    expected = np.linalg.solve(shifted(dense(f, params, x)), b.reshape(-1))
-    close(solution.value, expected.reshape(7, 3), 1e-8)
+    assert solution.converged
+    kernel = shifted(dense(*network("mlp")), 1.0)
+    expected = np.linalg.solve(kernel, b.reshape(-1)).reshape(7, 3)
+    close(np.asarray(solution.value, float) * scale**2, expected, 1e-5)
 
 
 def test_solve_says_when_it_failed():
@@ -224,10 +229,11 @@ def test_multiplicity_and_restarts(blocks, monkeypatch):
 
 
 def test_more_eigenpairs_than_the_rank():
-    x = jnp.asarray(normal(30, 2))
     params = {"w": jnp.asarray(normal(2, 3))}
-    pairs = NTKOperator(linear, params, x).top_eigenpairs(8, tolerance=1e-9)
-    check_pairs(pairs, np.kron(x @ x.T, np.eye(3)), 8)
+    for scale in (1.0, 0.0):
+        x = jnp.asarray(scale * normal(30, 2))
+        pairs = NTKOperator(linear, params, x).top_eigenpairs(8, tolerance=1e-9)
+        check_pairs(pairs, np.kron(x @ x.T, np.eye(3)), 8)
 
 
 def test_top_eigenpairs_say_when_they_failed():
