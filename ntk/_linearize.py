@@ -38,7 +38,8 @@ def taylor_expand(
 
     ``sum_{k <= degree} D^k f(params, x)[delta, ..., delta] / k!``, ``delta = new_params - params``.
     Degree 0 is ``f(params, x)`` whatever ``new_params`` is. Each degree differentiates the one
-    below along the same direction (forward mode), so the cost about doubles with each degree.
+    below along the same direction (forward mode, which a ``jax.custom_vjp`` in ``f`` does not
+    have), so the cost about doubles with each degree.
 
     Args:
         f: ``f(params, x)``, differentiable ``degree`` times; its output may be a pytree.

@@ -33,8 +33,8 @@ class Eigenpairs(NamedTuple):
 class _State(NamedTuple):
     """Rows ``basis [m, N]``, ``filled`` of them orthonormal and the rest zero, and their images.
 
-    ``ritz``, ``values``, ``residuals``: the best approximations within the basis,
-    ``[width, N]`` and ``[width]``; ``rotation [width, m]``: ``ritz = rotation basis``.
+    The best approximations within the basis: ``rotation [width, m]`` times it are the vectors,
+    ``values [width]``, ``residuals [width, N]``.
     """
 
     basis: Array
@@ -64,16 +64,16 @@ def top_eigenpairs(
     def many(rows: Array) -> Array:
         return held.over_vectors(product, rows)
 
+    if most == width:
+        max_steps = 1  # the first block spans the whole space
+
     def unfinished(state: _State) -> Array:
         worst = jnp.max(jnp.linalg.norm(state.residuals[:k], axis=1))
         going = ~(worst <= tolerance * state.values[0]) & (state.steps < max_steps)
         return going & jnp.isfinite(state.values[0])
 
-    start = _orthonormal(jax.random.normal(key, (width, held.size), held.dtype))
-    zero = jnp.zeros((most, held.size), held.dtype)
-    state = _grown(zero, zero, jnp.zeros((), jnp.int32), start, many, jnp.ones((), jnp.int32))
-    if most > width:
-        state = jax.lax.while_loop(unfinished, lambda s: _improved(s, many), state)
+    start = jax.random.normal(key, (width, held.size), held.dtype)
+    state = jax.lax.while_loop(unfinished, lambda s: _improved(s, many), _empty(start, most))
     vectors = _mul(state.rotation[:k], state.basis)
     residual_norms = jnp.linalg.norm(state.residuals[:k], axis=1)
     # The derivative of an eigenvalue is v^T dTheta v (Hellmann and Feynman): zero is added.
@@ -96,11 +96,18 @@ def _basis_size(size: int, k: int, item_size: int) -> tuple[int, int]:
     return width, width * min(max(blocks, 3), MOST_BLOCKS, size // width)
 
 
+def _empty(start: Array, most: int) -> _State:
+    """No basis yet, and the rows of ``start [width, N]`` to begin with."""
+    width, size = start.shape
+    rows = jnp.zeros((most, size), start.dtype)
+    none = jnp.zeros((), jnp.int32)
+    rotation, values = jnp.zeros((width, most), start.dtype), jnp.zeros(width, start.dtype)
+    return _State(rows, rows, none, rotation, values, start, none)
+
+
 def _improved(state: _State, many: Callable[[Array], Array]) -> _State:
     """One more block in the basis, which is first cut down to the Ritz vectors if it is full."""
     width, most = state.rotation.shape
-    # A room that is not a whole block is never filled: the last block would not be orthonormal.
-    full = state.filled + width > most
 
     def cut() -> tuple[Array, Array, Array]:
         basis, image = (
@@ -109,38 +116,36 @@ def _improved(state: _State, many: Callable[[Array], Array]) -> _State:
         )
         return basis, image, jnp.full_like(state.filled, width)
 
-    basis, image, filled = jax.lax.cond(full, cut, lambda: (state.basis, state.image, state.filled))
+    basis, image, filled = jax.lax.cond(
+        state.filled == most, cut, lambda: (state.basis, state.image, state.filled)
+    )
     block = _orthonormal(state.residuals, basis)
-    return _grown(basis, image, filled, block, many, state.steps + 1)
-
-
-def _grown(
-    basis: Array, image: Array, filled: Array, block: Array, many: Callable[[Array], Array], steps
-) -> _State:
-    """The basis with a block more, and the Ritz approximations in it."""
-    width, most = len(block), len(basis)
     at = (filled, jnp.zeros_like(filled))
     basis = jax.lax.dynamic_update_slice(basis, block, at)
     image = jax.lax.dynamic_update_slice(image, many(block), at)
     filled = filled + width
-    small = _mul(basis, image.T)
-    # Places not filled yet come last, below every eigenvalue of a semi-definite kernel.
-    below = jnp.where(jnp.arange(most, dtype=filled.dtype) < filled, 0, -1 - jnp.trace(small))
-    values, rotation = jnp.linalg.eigh((small + small.T) / 2 + jnp.diag(below))
-    values, rotation = values[::-1][:width], rotation[:, ::-1][:, :width].T
+    rotation, values = _ritz(_mul(basis, image.T), filled, width)
     residuals = _mul(rotation, image) - values[:, None] * _mul(rotation, basis)
-    return _State(basis, image, filled, rotation, values, residuals, steps)
+    return _State(basis, image, filled, rotation, values, residuals, state.steps + 1)
 
 
-def _orthonormal(block: Array, basis: Array | None = None) -> Array:
+def _ritz(small: Array, filled: Array, width: int) -> tuple[Array, Array]:
+    """The largest eigenpairs of ``small [m, m]``, the kernel in the basis: rows, and values."""
+    # Places not filled yet come last, below every eigenvalue of a semi-definite kernel.
+    empty = jnp.arange(len(small), dtype=filled.dtype) >= filled
+    below = jnp.where(empty, -1 - jnp.trace(small), 0)
+    values, vectors = jnp.linalg.eigh((small + small.T) / 2 + jnp.diag(below))
+    return vectors[:, ::-1][:, :width].T, values[::-1][:width]
+
+
+def _orthonormal(block: Array, basis: Array) -> Array:
     """Orthonormal rows, orthogonal to those of ``basis``, that span what ``block`` adds to them.
 
     Directions that add nothing leave arbitrary rows in the first factorisation; the later
     rounds make those, too, orthogonal to the basis.
     """
     for _ in range(3):
-        if basis is not None:
-            block = block - _mul(_mul(block, basis.T), basis)
+        block = block - _mul(_mul(block, basis.T), basis)
         block = jnp.linalg.qr(block.T)[0].T
     return block
 

@@ -115,18 +115,15 @@ class Jacobian:
 
     def over_vectors(self, fn: Callable[[Array], Any], vectors: Array) -> Any:
         """``fn`` of each row of ``vectors [k, N]``, ``vector_batch_size`` of them at a time."""
-        return jax.lax.map(fn, vectors, batch_size=self.static.vector_batch_size)
+        num_groups, group = even_batches(len(vectors), self.static.vector_batch_size)
+        if num_groups == 1:
+            return jax.vmap(fn)(vectors)
+        results = jax.lax.map(jax.vmap(fn), _in_batches(vectors, group))
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(vectors)], results)
 
     def batches(self, rows: int) -> list[Array]:
         """Leaves of x as ``[num_batches, rows, ...]``, filled up with copies of the last row."""
-
-        def lay_out(leaf: Array) -> Array:
-            filling = -len(leaf) % rows
-            if filling:
-                leaf = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], filling, axis=0)])
-            return leaf.reshape(-1, rows, *leaf.shape[1:])
-
-        return [lay_out(leaf) for leaf in self.x]
+        return [_in_batches(leaf, rows) for leaf in self.x]
 
     def _pull_of(self, batch: list[Array]) -> Callable[[Array], list[Array]]:
         """``w [rows * d] -> J_batch^T w``: the forward pass is run here, once."""
@@ -159,6 +156,14 @@ def even_batches(num_data: int, batch_size: int) -> tuple[int, int]:
     """The number of batches of at most ``batch_size`` rows, and the rows of each."""
     num_batches = math.ceil(num_data / batch_size)
     return num_batches, math.ceil(num_data / num_batches)
+
+
+def _in_batches(a: Array, rows: int) -> Array:
+    """``[n, ...]`` as ``[num_batches, rows, ...]``, filled up with copies of the last row."""
+    filling = -len(a) % rows
+    if filling:
+        a = jnp.concatenate([a, jnp.repeat(a[-1:], filling, axis=0)])
+    return a.reshape(-1, rows, *a.shape[1:])
 
 
 def _widened(arrays: list[Array]) -> list[Array]:
