@@ -20,7 +20,7 @@ from ntk._structured._plan import (
     is_float,
     make_plan,
 )
-from ntk._structured._rules import ELEMENTWISE, back, dense
+from ntk._structured._rules import back, dense, is_elementwise
 from ntk._structured._values import Values
 
 # A parameter with more uses than this has its Jacobian summed in full.
@@ -158,23 +158,6 @@ def _head(plan: Plan, out: Any) -> list[tuple[Step, int, Any]]:
         chain.append((step, operands[0], operand))
         var = operand
     return chain
-
-
-def is_elementwise(equation: Any) -> bool:
-    """Whether an equation acts on each element of its one operand alone."""
-    if equation.primitive.name in ELEMENTWISE:
-        return True
-    if equation.primitive.name not in ("custom_jvp_call", "pjit", "jit"):
-        return False
-    inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
-    shapes = {v.aval.shape for e in inner.jaxpr.eqns for v in e.outvars}
-    simple = all(e.primitive.name in _SIMPLE or is_elementwise(e) for e in inner.jaxpr.eqns)
-    return simple and shapes <= {equation.outvars[0].aval.shape, ()} and len(equation.invars) == 1
-
-
-_SIMPLE = frozenset(
-    ["add", "sub", "mul", "div", "neg", "convert_element_type", "eq", "ne", "lt", "le", "gt", "ge"]
-)
 
 
 def _pull(

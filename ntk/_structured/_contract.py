@@ -32,7 +32,13 @@ class Contractor:
             keep = set(output).union(*(letters for _, letters in rest))
             operands = [*rest, self._pair(operands[first], operands[second], keep)]
         array, letters = operands[0]
-        return jnp.transpose(array, [letters.index(letter) for letter in output])
+        order = tuple(letters.index(letter) for letter in output)
+        if order == tuple(range(len(order))):
+            return array
+        key = "transposed", id(array), order
+        if key not in self._done:
+            self._done[key] = jnp.transpose(array, order), (), array
+        return self._done[key][0]
 
     def _alone(self, operand: Operand, operands: Sequence[Operand], output: Letters) -> Operand:
         """Sum an operand over letters that only it has."""
@@ -48,16 +54,24 @@ class Contractor:
         return self._done[key][0], tuple(x for x in letters if x in others)
 
     def _pair(self, first: Operand, second: Operand, keep: set[Any]) -> Operand:
+        key, kept = self._key(second, first, keep)
+        if key in self._done:
+            return self._done[key][0], kept
+        key, kept = self._key(first, second, keep)
+        if key not in self._done:
+            result = self._multiply(first[0], second[0], *key[2:])
+            # The operands are held too, so that their identities stay theirs.
+            self._done[key] = result, (), (first[0], second[0])
+        return self._done[key][0], kept
+
+    @staticmethod
+    def _key(first: Operand, second: Operand, keep: set[Any]) -> tuple[Any, Letters]:
+        """What tells a product from others, and the letters of its result."""
         numbers = {x: k for k, x in enumerate(dict.fromkeys((*first[1], *second[1])))}
         kept = tuple(x for x in numbers if x in keep)
         codes = [tuple(numbers[x] for x in o[1]) for o in (first, second)]
         out = tuple(numbers[x] for x in kept)
-        key = id(first[0]), id(second[0]), *codes, out
-        if key not in self._done:
-            result = self._multiply(first[0], second[0], codes[0], codes[1], out)
-            # The operands are held too, so that their identities stay theirs.
-            self._done[key] = result, (), (first[0], second[0])
-        return self._done[key][0], kept
+        return (id(first[0]), id(second[0]), *codes, out), kept
 
     def _multiply(self, a: Array, b: Array, in_a, in_b, out) -> Array:
         if set(in_a) | set(in_b) == set(out):
@@ -79,12 +93,7 @@ def path(operands: Sequence[Operand], output: Letters) -> list[tuple[int, int]]:
     """Pairs of positions to contract in turn, each result put last."""
     if len(operands) == 1:
         return []
-    letters = {x: opt_einsum.get_symbol(k) for k, x in enumerate(_all(operands))}
-    terms = ["".join(letters[x] for x in o[1]) for o in operands]
-    equation = ",".join(terms) + "->" + "".join(letters[x] for x in output)
-    shapes = [jnp.shape(o[0]) for o in operands]
-    kind = "optimal" if len(operands) <= EXHAUSTIVE else "greedy"
-    found = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)[0]
+    found = cheapest([(jnp.shape(o[0]), o[1]) for o in operands], output)[0]
     pairs = []
     count = len(operands)
     for group in found:
@@ -99,5 +108,13 @@ def path(operands: Sequence[Operand], output: Letters) -> list[tuple[int, int]]:
     return pairs
 
 
-def _all(operands: Sequence[Operand]) -> list[Any]:
-    return list(dict.fromkeys(x for _, letters in operands for x in letters))
+def cheapest(operands: Sequence[tuple[tuple[int, ...], Letters]], output: Letters) -> Any:
+    """The cheapest path of operands given by shape and letters, and its operations."""
+    every = dict.fromkeys(x for _, letters in operands for x in letters)
+    symbols = {x: opt_einsum.get_symbol(k) for k, x in enumerate(every)}
+    terms = ["".join(symbols[x] for x in letters) for _, letters in operands]
+    equation = ",".join(terms) + "->" + "".join(symbols[x] for x in output)
+    shapes = [shape for shape, _ in operands]
+    kind = "optimal" if len(operands) <= EXHAUSTIVE else "greedy"
+    found, info = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)
+    return found, float(info.opt_cost)

@@ -11,7 +11,7 @@ from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
 from ntk._structured._backward import Jacobian
-from ntk._structured._contract import Contractor, Letters, Operand, path
+from ntk._structured._contract import Contractor, Letters, Operand
 from ntk._structured._network import (
     Axis,
     Factor,
@@ -22,6 +22,7 @@ from ntk._structured._network import (
     split_index,
 )
 from ntk._structured._rules import merged
+from ntk._structured._simplify import simplified
 
 FIRST, SECOND = "first", "second"
 # Of the rows of a symmetric kernel: with 8, nine sixteenths of the products remain.
@@ -55,7 +56,7 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
     count = max(1, min(MOST_BLOCKS, size // SMALLEST_BLOCK))
     if reduction.modes[0] != FULL or count == 1:
         return gram(jacobian, jacobian, (size, size), reduction, dtype)
-    jacobian = simplified(jacobian, size, dtype)
+    jacobian = simplified(jacobian, size, reduction, dtype)
     edges = [round(size * k / count) for k in range(count + 1)]
     rows = []
     for start, stop in itertools.pairwise(edges):
@@ -99,60 +100,6 @@ def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:
         for of_leaf in jacobian.networks
     ]
     return Jacobian(networks, jacobian.outputs)
-
-
-def simplified(jacobian: Jacobian, size: int, dtype) -> Jacobian:
-    """The products that only one side takes part in, done once for all blocks.
-
-    Which they are is read off the cheapest path of each network with itself.
-    """
-    contractor = Contractor(dtype)
-    networks = [
-        [_simplified(network, size, contractor) for network in of_leaf]
-        for of_leaf in jacobian.networks
-    ]
-    return Jacobian(networks, jacobian.outputs)
-
-
-def _simplified(network: Network, size: int, contractor: Contractor) -> Network:
-    if len(network.factors) < 2 or any(isinstance(f, Lookup) for f in network.factors):
-        return network
-    shared = {i for axis in network.axes for i in axis.indices}
-    opened = shared | set(network.outputs)
-
-    def operand(factor: Factor, side: str) -> Operand:
-        lead = ((side, None),) if factor.batched else ()
-        indices = (
-            (side, i) if i not in shared or i in network.outputs else i for i in factor.indices
-        )
-        return factor.array, (*lead, *indices)
-
-    operands = [operand(f, side) for side in (FIRST, SECOND) for f in network.factors]
-    present = {x for _, letters in operands for x in letters}
-    ends = [(side, i) for side in (FIRST, SECOND) for i in (None, *network.outputs)]
-    # A factor of the first side, or None: the second side or both.
-    items: list[Factor | None] = [*network.factors, *[None] * len(network.factors)]
-    kept: list[Factor] = []
-    for one, two in path(operands, tuple(x for x in ends if x in present)):
-        a, b = items[one], items[two]
-        items = [x for k, x in enumerate(items) if k not in (one, two)]
-        if a is not None and b is not None:
-            others = [f for f in (*items, *kept) if f is not None]
-            needed = opened.union(*(f.indices for f in others))
-            items.append(_product(a, b, needed, contractor))
-        else:
-            kept += [f for f in (a, b) if f is not None]
-            items.append(None)
-    kept += [f for f in items if f is not None]
-    return dataclasses.replace(network, factors=tuple(kept))
-
-
-def _product(a: Factor, b: Factor, needed: set[Index], contractor: Contractor) -> Factor:
-    """Two factors as one, summed over the indices that nothing else needs."""
-    lead: tuple[Any, ...] = (None,) if a.batched or b.batched else ()
-    indices = tuple(i for i in dict.fromkeys((*a.indices, *b.indices)) if i in needed)
-    operands = [(f.array, ((None,) if f.batched else ()) + f.indices) for f in (a, b)]
-    return Factor(contractor(operands, (*lead, *indices)), indices, bool(lead))
 
 
 class _Total:

@@ -37,7 +37,9 @@ def back(equation: Any, position: int, networks: list[Network | None], values: V
     name = equation.primitive.name
     known = [network for network in networks if network is not None]
     if len(networks) == 1 and known:
-        rule = _RULES.get(name, _elementwise if name in ELEMENTWISE else None)
+        rule = _RULES.get(name)
+        if rule is None and is_elementwise(equation):
+            rule = _elementwise
         found = None if rule is None else rule(equation, position, known[0], values)
         if found is not None:
             return found
@@ -99,6 +101,48 @@ ELEMENTWISE = frozenset(
         "tanh",
     ]
 )
+
+
+_SIMPLE = frozenset(
+    ["add", "add_any", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient",
+     "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "is_finite"]
+)  # fmt: skip
+
+
+def is_elementwise(equation: Any) -> bool:
+    """Whether an equation acts on each element of its operand alone, and so does its derivative."""
+    name = equation.primitive.name
+    if name in ELEMENTWISE:
+        return True
+    if name not in ("custom_jvp_call", "pjit", "jit") or len(equation.invars) != 1:
+        return False
+    aval = equation.invars[0].aval
+    if equation.outvars[0].aval.shape != aval.shape or len(equation.outvars) != 1:
+        return False
+    shape = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+
+    def tangent(x, t):
+        return jax.jvp(lambda x: bind(equation, [x])[0], (x,), (t,))
+
+    return _stays_in_place(jax.make_jaxpr(tangent)(shape, shape).jaxpr, aval.shape)
+
+
+def _stays_in_place(jaxpr: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a program takes no element of an array of this shape to another place."""
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if any(var.aval.shape not in (shape, ()) for var in equation.outvars):
+            return False
+        if name in ("jit", "pjit", "custom_jvp_call"):
+            inner = equation.params.get("call_jaxpr", equation.params.get("jaxpr"))
+            if not _stays_in_place(inner.jaxpr, shape):
+                return False
+        elif name == "broadcast_in_dim":
+            if equation.invars[0].aval.shape != ():
+                return False
+        elif name not in ELEMENTWISE and name not in _SIMPLE:
+            return False
+    return True
 
 
 def _match(operand: Any, network: Network) -> Network:
