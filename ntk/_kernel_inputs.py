@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend import core
 
 from ntk._axes import Reduction, reduction_of
 from ntk._float_leaves import Layout, path_name, split_floats
@@ -245,4 +246,11 @@ def _together_and_alone(signature: Signature, leaves: list[Array], held: Any, x:
     def apply(arrays: list[Array]) -> Array:
         return signature.f(params, jax.tree.unflatten(signature.x_tree, arrays))
 
-    return apply(x), jax.vmap(lambda example: apply([a[None] for a in example])[0])(x)
+    shapes = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in x]
+    # As a program first: modules of some libraries refuse to be called inside of a vmap.
+    closed = jax.make_jaxpr(signature.function(held))(leaves, shapes)
+
+    def alone(example: list[Array]) -> Array:
+        return core.jaxpr_as_fun(closed)(*leaves, *example)[0]
+
+    return apply(x), jax.vmap(alone)(x)

@@ -35,7 +35,8 @@ def peak_bytes(jaxpr: core.Jaxpr) -> int:
         for atom in equation.invars:
             if not isinstance(atom, core.Literal):
                 last[atom] = number
-    outside = {*jaxpr.invars, *jaxpr.constvars, *jaxpr.outvars}
+    results = [atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)]
+    outside = {*jaxpr.invars, *jaxpr.constvars, *results}
     alive: dict[Any, int] = {}
     peak = total = 0
     for number, equation in enumerate(jaxpr.eqns):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
+from ntk._operations import uses_primitive
 
 
 def ntk_by_products(
@@ -72,11 +73,8 @@ def _pushforward(function: Any, leaves: list[Array], x: list[Array]) -> Any:
         out, vjp = jax.vjp(lambda p: function(p, example), leaves)
         return jax.vjp(lambda c: vjp(c)[0], jnp.zeros_like(out))[1](tangents)[0]
 
-    try:
-        jax.eval_shape(forward, leaves, [a[0] for a in x])
-    except TypeError:  # a custom_vjp
-        return transposed
-    return forward
+    program = jax.make_jaxpr(forward)(leaves, [a[0] for a in x])
+    return transposed if uses_primitive(program.jaxpr, "custom_lin") else forward
 
 
 def reduce_full(kernel: Array, lead: int, reduction: Reduction) -> Array:

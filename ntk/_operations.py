@@ -104,6 +104,15 @@ def _bytes(atom: Any) -> int:
     return math.prod(atom.aval.shape) * dtype.itemsize
 
 
+def uses_primitive(jaxpr: core.Jaxpr, name: str) -> bool:
+    """Whether a program or one inside of it has an equation of this primitive."""
+    return any(
+        equation.primitive.name == name
+        or any(uses_primitive(j, name) for v in equation.params.values() for j in _jaxprs(v))
+        for equation in jaxpr.eqns
+    )
+
+
 def _jaxprs(value: Any) -> list[core.Jaxpr]:
     if isinstance(value, core.ClosedJaxpr):
         return [value.jaxpr]
