@@ -7,6 +7,7 @@ no normalisation, the transformer normalises each token.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,11 +42,18 @@ class Setting:
         family = FAMILIES[self.network]
         rng = np.random.default_rng(0)
         params = family.init(self, rng)
-        shape = (self.n, self.inputs) if self.network == "dense" else self.image_shape
-        return family.apply, params, rng.standard_normal(shape, np.float32)
+        return family.apply, params, rng.standard_normal(self.input_shape, np.float32)
+
+    def shapes(self) -> tuple[Callable[..., jax.Array], Any, jax.ShapeDtypeStruct]:
+        """The same with shapes in place of numbers, so that no size is too large."""
+        family = FAMILIES[self.network]
+        params = jax.eval_shape(lambda: family.init(self, _Zeros()))
+        return family.apply, params, jax.ShapeDtypeStruct(self.input_shape, np.float32)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> tuple[int, ...]:
+        if self.network == "dense":
+            return self.n, self.inputs
         return self.n, self.image, self.image, 3
 
 
@@ -54,6 +62,13 @@ class Family(NamedTuple):
 
     init: Callable[[Setting, np.random.Generator], Any]
     apply: Callable[[Any, Any], jax.Array]
+
+
+class _Zeros:
+    """A generator whose numbers nobody looks at."""
+
+    def standard_normal(self, shape: Any, dtype: Any) -> jax.Array:
+        return jnp.zeros(shape, dtype)
 
 
 def _weight(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -76,7 +91,7 @@ def _affine(params: Any, x: jax.Array) -> jax.Array:
 
 def _dense_init(setting: Setting, rng: np.random.Generator) -> Any:
     sizes = [setting.inputs, *[setting.width] * setting.depth, setting.d]
-    return [(_weight(rng, a, b), _bias(rng, b)) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    return [(_weight(rng, a, b), _bias(rng, b)) for a, b in itertools.pairwise(sizes)]
 
 
 def dense(params: Any, x: jax.Array) -> jax.Array:
@@ -97,7 +112,7 @@ def _conv(x: jax.Array, weight: jax.Array, stride: int = 1) -> jax.Array:
 
 def _convolutional_init(setting: Setting, rng: np.random.Generator) -> Any:
     channels = [3, *[setting.width] * setting.depth]
-    weights = [_weight(rng, 3, 3, a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)]
+    weights = [_weight(rng, 3, 3, a, b) for a, b in itertools.pairwise(channels)]
     return [*weights, _weight(rng, setting.width, setting.d)]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -13,8 +14,7 @@ import numpy as np
 
 from experiments._ntk_networks import Setting
 from ntk import empirical_ntk
-from ntk._empirical import METHODS as METHODS
-from ntk._empirical import _fewest_operations, operations
+from ntk._empirical import METHODS, _fewest_operations, operations
 from ntk._kernel_inputs import check_inputs
 
 
@@ -54,26 +54,10 @@ def costs(f: Any, params: Any, x: Any) -> tuple[dict[str, int], str]:
 
 def abstract_costs(setting: Setting) -> tuple[dict[str, int], str]:
     """The same from shapes alone: no size is too large."""
-    small = dataclasses.replace(setting, width=8, n=2, d=2, inputs=8)
-    f = small.build()[0]
+    f, *shapes = setting.shapes()
     found: list[Any] = []
-
-    def trace(params: Any, x: Any) -> None:
-        found.append(costs(f, params, x))
-
-    jax.eval_shape(trace, *shapes_of(setting))
+    jax.eval_shape(lambda params, x: found.append(costs(f, params, x)), *shapes)
     return found[0]
-
-
-def shapes_of(setting: Setting) -> tuple[Any, Any]:
-    """Shapes of the parameters and inputs of a fully connected setting."""
-    sizes = [setting.inputs, *[setting.width] * setting.depth, setting.d]
-    array = jax.ShapeDtypeStruct
-    layers = [
-        (array((a, b), np.float32), array((b,), np.float32))
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-    ]
-    return layers, array((setting.n, setting.inputs), np.float32)
 
 
 class Ours:
@@ -115,12 +99,15 @@ class Peer:
 
     def __init__(self, python: str):
         script = Path(__file__).with_name("_ntk_peer.py")
+        # A file, for a pipe that nobody reads would fill and stop the peer.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self.process = subprocess.Popen(
             [python, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
     def open(self, setting: Setting) -> None:
@@ -144,7 +131,9 @@ class Peer:
     def close(self) -> None:
         """End the process."""
         self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait(timeout=60)
+        self.errors.close()
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         try:
@@ -154,7 +143,10 @@ class Peer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise SideError(f"the peer's process ended with status {self.process.wait()}")
+            status = self.process.wait()
+            self.errors.seek(0)
+            last = (self.errors.read().strip().splitlines() or [""])[-1]
+            raise SideError(f"the peer's process ended with status {status}: {last[:300]}")
         answer = json.loads(line)
         if "error" in answer:
             raise SideError(answer["error"])
