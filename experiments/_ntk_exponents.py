@@ -1,16 +1,14 @@
-"""The paper's cost of fully connected networks, and exponents fitted to our counts.
+"""The paper's cost of fully connected and convolutional networks, and exponents of our counts.
 
-Novak et al. 2022 (arXiv:2206.08720, Table 1), time, for N examples, O outputs, L layers of width W:
+The time of Novak et al. 2022 (arXiv:2206.08720, Tables 1 and 2) for N examples, O outputs, and L
+layers of width W, with F taps of a filter and D pixels in a convolution, is ``PAPER`` below.
+Jacobian contraction multiplies two Jacobians of N O rows over all parameters; an NTK-vector
+product is one derivative forward per pair of examples and output; structured derivatives go
+backward once per example and output, and contract what is left in each layer: cotangents of W
+numbers in a dense layer, F W^2 or fewer in a convolution, an O x O identity at the readout.
 
-    Jacobian contraction     N^2 O^2 L W^2 + N^2 O^3 W
-    NTK-vector products      N^2 O L W^2 + N^2 O^2 W
-    structured derivatives   N O L W^2 + N^2 O^2 L W + N^2 O^3
-
-Contraction multiplies two Jacobians of N O rows over all L W^2 + O W parameters; a product is one
-derivative forward per pair of examples and output; structured derivatives go backward once per
-example and output, and then contract cotangents of W numbers in each layer, the last one's being
-an O x O identity. In a regime where one term leads, its powers are the slopes of the log of the
-count against the log of each size.
+Where one term leads, its powers are the slopes of the logarithm of the count against the
+logarithm of each size. Ours are the method's operations as ``auto`` counts them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,37 +19,47 @@ import numpy as np
 from experiments._ntk_networks import Setting
 from experiments._ntk_sides import METHODS, abstract_costs
 
-# Powers of (n, d, depth, width) in each term.
 PAPER = {
-    "jacobian_contraction": ((2, 2, 1, 2), (2, 3, 0, 1)),
-    "ntk_vector_products": ((2, 1, 1, 2), (2, 2, 0, 1)),
-    "structured_derivatives": ((1, 1, 1, 2), (2, 2, 1, 1), (2, 3, 0, 0)),
+    "dense": {
+        "jacobian_contraction": "N^2 O^2 L W^2 + N^2 O^3 W",
+        "ntk_vector_products": "N^2 O L W^2 + N^2 O^2 W",
+        "structured_derivatives": "N O L W^2 + N^2 O^2 L W + N^2 O^3",
+    },
+    "convolutional": {
+        "jacobian_contraction": "N O L D F W^2 + N^2 O^2 L F W^2 + N^2 O^3 W",
+        "ntk_vector_products": "N^2 O L D F W^2 + N^2 O^2 W",
+        "structured_derivatives": "N O L D F W^2 + N^2 O^2 L F W^2 + N^2 O^3",
+    },
 }
-SIZES = ("n", "d", "depth", "width")
-SYMBOLS = {"n": "N", "d": "O", "depth": "L", "width": "W"}
+TAPS = 9
 COLUMNS = (
-    "regime", "variable", "method", "leading_term", "paper", "fitted", "first", "last",
+    "network", "regime", "variable", "method", "leading_term", "paper", "fitted", "first", "last",
 )  # fmt: skip
-FACTORS = (1, 2, 4, 8)
+FACTORS = (1, 2, 4)
 
 
 class Regime(NamedTuple):
-    """Sizes at which one term of each method leads; sweeps multiply each by ``FACTORS``."""
+    """Smallest sizes of sweeps in which one term of each method leads.
+
+    A sweep multiplies one size by ``FACTORS``; pixels are swept by their square root.
+    """
 
     name: str
-    width: int
-    n: int
-    d: int
+    setting: Setting
 
-    def setting(self, **changes: int) -> Setting:
-        sizes = {"width": self.width, "n": self.n, "d": self.d, **changes}
-        return Setting("dense", depth=3, inputs=16, **sizes)
+    @property
+    def variables(self) -> dict[str, str]:
+        """The swept fields of the setting, and their symbols."""
+        known = {"width": "W", "n": "N", "d": "O"}
+        return known if self.setting.network == "dense" else {**known, "image": "D"}
 
 
 REGIMES = (
-    Regime("W >> N O", width=2**14, n=16, d=4),
-    Regime("N O >> W >> O", width=2**8, n=2**11, d=8),
-    Regime("O >> L W", width=2**4, n=16, d=2**12),
+    Regime("W >> N O", Setting("dense", 2**14, 16, 4, inputs=16)),
+    Regime("N O >> W >> O", Setting("dense", 2**8, 2**11, 8, inputs=16)),
+    Regime("O >> L W", Setting("dense", 2**4, 16, 2**12, inputs=16)),
+    Regime("D >> N O", Setting("convolutional", 2**6, 2, 2, image=64)),
+    Regime("N O >> D >> F W", Setting("convolutional", 2**3, 2**12, 2**3, image=16)),
 )
 
 
@@ -60,41 +68,51 @@ def fitted_exponent(sizes: Sequence[float], counts: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.asarray(counts, float)), 1)[0])
 
 
-def leading_term(method: str, setting: Setting) -> tuple[int, ...]:
-    """The powers of the paper's term that is largest at a setting."""
-    sizes = [getattr(setting, name) for name in SIZES]
+def sizes_of(setting: Setting) -> dict[str, int]:
+    """The paper's symbols."""
+    return {
+        "N": setting.n,
+        "O": setting.d,
+        "L": setting.depth,
+        "W": setting.width,
+        "D": setting.image**2,
+        "F": TAPS,
+    }
 
-    def size(powers: tuple[int, ...]) -> float:
-        return float(np.prod([float(s) ** p for s, p in zip(sizes, powers, strict=True)]))
 
-    return max(PAPER[method], key=size)
+def powers(term: str) -> dict[str, int]:
+    """Of ``N^2 O``: ``{"N": 2, "O": 1}``."""
+    pairs = (factor.partition("^") for factor in term.split())
+    return {symbol: int(power or 1) for symbol, _, power in pairs}
 
 
-def formula(powers: tuple[int, ...]) -> str:
-    """A term as it is written: ``N^2 O L W^2``."""
-    parts = [
-        SYMBOLS[name] + ("" if power == 1 else f"^{power}")
-        for name, power in zip(SIZES, powers, strict=True)
-        if power
-    ]
-    return " ".join(parts)
+def leading_term(method: str, setting: Setting) -> str:
+    """The paper's term that is largest at a setting."""
+    sizes = sizes_of(setting)
+
+    def size(term: str) -> float:
+        return float(np.prod([float(sizes[s]) ** p for s, p in powers(term).items()]))
+
+    return max(PAPER[setting.network][method].split(" + "), key=size)
 
 
 def exponents(regimes: Sequence[Regime] = REGIMES) -> Iterator[dict[str, Any]]:
     """A row per regime, size and method: the paper's exponent and the one fitted to our counts."""
     for regime in regimes:
-        for variable in ("width", "n", "d"):
-            sizes = [getattr(regime, variable) * factor for factor in FACTORS]
-            settings = [regime.setting(**{variable: size}) for size in sizes]
+        for field, symbol in regime.variables.items():
+            start = getattr(regime.setting, field)
+            settings = [regime.setting.replace(**{field: start * k}) for k in FACTORS]
+            sizes = [sizes_of(setting)[symbol] for setting in settings]
             counts = [abstract_costs(setting)[0] for setting in settings]
             for method in METHODS:
-                term = leading_term(method, settings[-1])
+                term = leading_term(method, settings[0])
                 yield {
+                    "network": regime.setting.network,
                     "regime": regime.name,
-                    "variable": SYMBOLS[variable],
+                    "variable": symbol,
                     "method": method,
-                    "leading_term": formula(term),
-                    "paper": term[SIZES.index(variable)],
+                    "leading_term": term,
+                    "paper": powers(term).get(symbol, 0),
                     "fitted": fitted_exponent(sizes, [c[method] for c in counts]),
                     "first": counts[0][method],
                     "last": counts[-1][method],

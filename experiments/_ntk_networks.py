@@ -50,6 +50,10 @@ class Setting:
         params = jax.eval_shape(lambda: family.init(self, _Zeros()))
         return family.apply, params, jax.ShapeDtypeStruct(self.input_shape, np.float32)
 
+    def replace(self, **changes: int) -> "Setting":
+        """With some sizes changed."""
+        return dataclasses.replace(self, **changes)
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         if self.network == "dense":

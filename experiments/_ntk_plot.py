@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from experiments._ntk_networks import Setting
 
@@ -35,36 +35,46 @@ NETWORKS = {
 
 
 def plot_cases(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel per quantity, a group of bars per case: our methods, and the peer's hatched."""
+    """A panel per quantity, a column per case: our methods filled, the peer's open."""
     cases = list(dict.fromkeys(row["case"] for row in rows))
-    bars = [
-        (side, method) for side in dict.fromkeys(row["side"] for row in rows) for method in COLOURS
-    ]
-    figure = Figure(figsize=(4 + 1.1 * len(cases), 10), layout="constrained")
+    figure = Figure(figsize=(3 + 1.3 * len(cases), 10.5), layout="constrained")
     panels = figure.subplots(len(QUANTITIES), 1, sharex=True)
-    width = 0.84 / len(bars)
     for panel, (quantity, title) in zip(panels, QUANTITIES.items(), strict=True):
-        for k, (side, method) in enumerate(bars):
-            for row in rows:
-                if (row["side"], row["method"]) != (side, method) or row[quantity] == "":
-                    continue
-                at = cases.index(row["case"]) + (k - (len(bars) - 1) / 2) * width
-                style = {} if side == "ours" else {"hatch": "////", "alpha": 0.55}
-                panel.bar(at, row[quantity], width, color=COLOURS[method], lw=0, **style)
-                if row["chosen"] == method:
-                    panel.annotate(
-                        "auto", (at, row[quantity]), ha="center", va="bottom", fontsize=6
-                    )
+        for at, case in enumerate(cases):
+            if at % 2:
+                panel.axvspan(at - 0.5, at + 0.5, color="black", alpha=0.04, lw=0)
+            _plot_case(panel, at, [row for row in rows if row["case"] == case], quantity)
         panel.set_yscale("log")
         panel.set_ylabel(title)
-        panel.grid(True, axis="y", which="major", alpha=0.25)
-        panel.set_axisbelow(True)
-    panels[-1].set_xticks(range(len(cases)), cases, rotation=20, ha="right", fontsize=8)
-    handles = [Patch(color=COLOURS[method], label=LABELS[method]) for method in COLOURS]
-    if any(side != "ours" for side, _ in bars):
-        handles.append(Patch(facecolor="#bbbbbb", hatch="////", label="neural-tangents"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+        panel.grid(True, axis="y", alpha=0.3)
+        panel.margins(y=0.15)
+    panels[0].set_xlim(-0.5, len(cases) - 0.5)
+    names = [case.replace("-n", "\nn ").replace("-d", ", d ").replace("-", " ") for case in cases]
+    panels[-1].set_xticks(range(len(cases)), names, fontsize=9)
+    handles = [_handle(color=COLOURS[method], label=LABELS[method]) for method in COLOURS]
+    handles.append(_handle(color="black", mfc="none", ms=12, label="auto's choice"))
+    if any(row["side"] != "ours" for row in rows):
+        handles.append(_handle(color="grey", marker="s", mfc="none", label="neural-tangents"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=9, frameon=False)
+    figure.supxlabel("missing seconds: the program was compiled and counted, not run", fontsize=8)
     _save(figure, path)
+
+
+def _plot_case(panel, at: int, rows: list[dict[str, Any]], quantity: str) -> None:
+    for k, (method, colour) in enumerate(COLOURS.items()):
+        for row in rows:
+            if row["method"] != method or row[quantity] == "":
+                continue
+            ours = row["side"] == "ours"
+            x = at + 0.25 * (k - 1) + (-0.05 if ours else 0.05)
+            style = {"marker": "o"} if ours else {"marker": "s", "mfc": "none", "mew": 1.5}
+            panel.plot(x, row[quantity], color=colour, ms=7, **style)
+            if row["chosen"] == method:
+                panel.plot(x, row[quantity], "o", mfc="none", mec="black", ms=12)
+
+
+def _handle(marker: str = "o", **style: Any) -> Line2D:
+    return Line2D([], [], lw=0, marker=marker, **style)
 
 
 def plot_sweeps(
@@ -72,7 +82,10 @@ def plot_sweeps(
     sweeps: dict[str, tuple[Setting, dict[str, Sequence[int]]]],
     out: Path,
 ) -> None:
-    """A figure per quantity: a row per network, a column each for width, batch and outputs."""
+    """A figure per quantity: a row per network, a column each for width, batch and outputs.
+
+    The number at a line's end is its last slope, the local exponent.
+    """
     for quantity, title in QUANTITIES.items():
         figure = Figure(figsize=(11, 2.8 * len(sweeps) + 0.6), layout="constrained")
         panels = figure.subplots(len(sweeps), len(VARIABLES), squeeze=False)
@@ -84,9 +97,7 @@ def plot_sweeps(
                 panel.set_xlabel(VARIABLES[variable])
             line[0].set_ylabel(title)
         handles = [Line2D([], [], color=COLOURS[m], marker="o", label=LABELS[m]) for m in COLOURS]
-        handles.append(
-            Line2D([], [], color="black", lw=0, marker="o", mfc="none", ms=9, label="auto's choice")
-        )
+        handles.append(_handle(color="black", mfc="none", ms=9, label="auto's choice"))
         figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
         _save(figure, out / f"ntk_cost_{quantity}.png")
 
@@ -109,6 +120,12 @@ def _plot_panel(panel, points, variable: str, quantity: str) -> None:
         known = [p for p in points if p["method"] == method and p[quantity] != ""]
         sizes, values = [p[variable] for p in known], [p[quantity] for p in known]
         panel.plot(sizes, values, marker="o", ms=4, color=colour)
+        if len(known) > 1:
+            slope = np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2])
+            panel.annotate(
+                f"{slope:.1f}", (sizes[-1], values[-1]), xytext=(7, 0),
+                textcoords="offset points", va="center", size=8, color=colour,
+            )  # fmt: skip
     auto = [p for p in points if p["method"] == "auto" and p[quantity] != ""]
     panel.plot(
         [p[variable] for p in auto], [p[quantity] for p in auto],
@@ -119,6 +136,7 @@ def _plot_panel(panel, points, variable: str, quantity: str) -> None:
     panel.set_xticks(sorted({p[variable] for p in points}))
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     panel.minorticks_off()
+    panel.margins(x=0.12, y=0.12)
     panel.grid(True, alpha=0.2)
 
 

@@ -3,7 +3,7 @@
 Reproduces the cost table of Novak et al. 2022 (arXiv:2206.08720): operations, temporary bytes and
 seconds of Jacobian contraction, NTK-vector products, structured derivatives and ``auto`` against
 width, batch and number of outputs, for fully connected, convolutional, ResNet-18 and transformer
-networks, and the exponents of the operations of fully connected networks, fitted to our counts.
+networks, and the exponents of the operations of the first two, fitted to our counts.
 
     python -m experiments.ntk_cost --quick
     python -m experiments.ntk_cost --peer-python PATH    # an interpreter with neural-tangents
@@ -81,7 +81,6 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     rows: list[Row] = []
-    comparisons: list[Comparison] = []
     with contextlib.ExitStack() as stack:
         ours = Ours()
         peer = Peer(options.peer_python) if options.peer_python else None
@@ -93,23 +92,9 @@ def main(arguments: list[str] | None = None) -> list[Row]:
             print_exponents(table)
             write_csv(out / "ntk_cost_exponents.csv", _ntk_exponents.COLUMNS, table)
         if "cases" in options.parts:
-            for name in options.cases:
-                new, comparison = measure(name, CASES[name], ours, peer, options.limits)
-                rows += new
-                comparisons += [comparison] if comparison else []
-                print_rows(new)
+            rows += run_cases(options, ours, peer, out)
         if "sweeps" in options.parts:
-            rows += run_sweeps(options, ours)
-    write_csv(out / "ntk_cost.csv", _ntk_measure.COLUMNS, rows)
-    cases = [row for row in rows if not row["case"].startswith("sweep")]
-    if cases:
-        plot_cases(cases, out / "ntk_cost.png")
-    if "sweeps" in options.parts:
-        plot_sweeps(rows, options.sweeps, out)
-    if comparisons:
-        print_comparisons(comparisons)
-        named = [comparison._asdict() for comparison in comparisons]
-        write_csv(out / "ntk_cost_ratios.csv", Comparison._fields, named)
+            rows += run_sweeps(options, ours, out)
     print(f"\n{time.perf_counter() - started:.0f} s; wrote tables and figures to {out}")
     return rows
 
@@ -142,7 +127,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def run_sweeps(options: argparse.Namespace, ours: Ours) -> list[Row]:
+def run_cases(options: argparse.Namespace, ours: Ours, peer: Peer | None, out: Path) -> list[Row]:
+    """Every case on every side; tables and figure are written after each."""
+    rows: list[Row] = []
+    comparisons: list[Comparison] = []
+    for name in options.cases:
+        new, comparison = measure(name, CASES[name], ours, peer, options.limits)
+        print_rows(new)
+        rows += new
+        write_csv(out / "ntk_cost.csv", _ntk_measure.COLUMNS, rows)
+        plot_cases(rows, out / "ntk_cost.png")
+        if comparison is not None:
+            comparisons.append(comparison)
+            named = [c._asdict() for c in comparisons]
+            write_csv(out / "ntk_cost_ratios.csv", Comparison._fields, named)
+    if comparisons:
+        print_comparisons(comparisons)
+    return rows
+
+
+def run_sweeps(options: argparse.Namespace, ours: Ours, out: Path) -> list[Row]:
     """Our methods at the sizes of every sweep, each size once."""
     limits = dataclasses.replace(
         options.limits,
@@ -156,15 +160,15 @@ def run_sweeps(options: argparse.Namespace, ours: Ours) -> list[Row]:
             new, _ = measure(f"sweep-{setting.network}", setting, ours, None, limits)
             print_sweep(new)
             rows += new
+            write_csv(out / "ntk_cost_sweeps.csv", _ntk_measure.COLUMNS, rows)
+    plot_sweeps(rows, options.sweeps, out)
     return rows
 
 
 def sweep_settings(middle: Setting, sizes: dict[str, Sequence[int]]) -> Iterator[Setting]:
     """The settings that differ from the middle in one size."""
     settings = (
-        dataclasses.replace(middle, **{variable: size})
-        for variable, values in sizes.items()
-        for size in values
+        middle.replace(**{variable: size}) for variable, values in sizes.items() for size in values
     )
     yield from dict.fromkeys(settings)
 
@@ -205,10 +209,11 @@ def figure(value: Any) -> str:
 
 def print_exponents(table: list[Row]) -> None:
     """The paper's exponents beside ours."""
-    print("Exponents of the operations, fully connected, the paper's leading term and ours fitted:")
+    print("Exponents of the operations, the paper's leading term and ours fitted:")
     for row in table:
         print(
-            f"{row['regime']:15s} {row['method']:23s} {row['leading_term']:15s} "
+            f"{row['network']:13s} {row['regime']:13s} {row['method']:22s} "
+            f"{row['leading_term']:17s} "
             f"in {row['variable']}: paper {row['paper']}  ours {row['fitted']:.2f}"
         )
     print(flush=True)
