@@ -13,9 +13,8 @@ import jax
 import numpy as np
 
 from experiments._ntk_networks import Setting
-from ntk import empirical_ntk
-from ntk._empirical import METHODS, _fewest_operations, operations
-from ntk._kernel_inputs import check_inputs
+from ntk import cost, empirical_ntk
+from ntk._methods import METHODS
 
 
 class SideError(RuntimeError):
@@ -48,8 +47,8 @@ class Side(Protocol):
 
 def costs(f: Any, params: Any, x: Any) -> tuple[dict[str, int], str]:
     """Operations of every method, and the method that auto takes; nothing is run."""
-    inputs = check_inputs(f, params, x, None, (), ())
-    return {m: operations(inputs, m) for m in METHODS}, _fewest_operations(inputs)
+    table = cost(f, params, x)
+    return {name: method.operations for name, method in table.methods.items()}, table.chosen
 
 
 def abstract_costs(setting: Setting) -> tuple[dict[str, int], str]:

@@ -69,7 +69,7 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
         )
         rows.append(jnp.pad(block, [(0, 0), (start, 0), *[(0, 0)] * (block.ndim - 2)]))
     upper = jnp.concatenate(rows)
-    block_of = np.repeat(np.arange(count), np.diff(edges))
+    block_of = jnp.asarray(np.repeat(np.arange(count, dtype=np.int32), np.diff(edges)))
     above = block_of[:, None] <= block_of[None, :]
     mask = above.reshape(size, size, *[1] * (upper.ndim - 2))
     return jnp.where(mask, upper, exchanged(upper, reduction))
