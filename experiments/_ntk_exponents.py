@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments._ntk_networks import Setting
-from experiments._ntk_sides import METHODS, abstract_costs
+from experiments._ntk_sides import abstract_costs
+from ntk._methods import METHODS
 
 PAPER = {
     "dense": {

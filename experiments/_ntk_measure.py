@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments._ntk_networks import Setting
-from experiments._ntk_sides import METHODS, Figures, Ours, Side, SideError
+from experiments._ntk_sides import Figures, Ours, Side, SideError
+from ntk._methods import METHODS
 
 Row = dict[str, Any]
 COLUMNS = (

@@ -14,7 +14,6 @@ import numpy as np
 
 from experiments._ntk_networks import Setting
 from ntk import cost, empirical_ntk
-from ntk._methods import METHODS
 
 
 class SideError(RuntimeError):
