@@ -176,8 +176,10 @@ def _comparison(case: str, chosen: Entry, entries: list[Entry]) -> Comparison | 
     if not peers or not chosen.times:
         return None
     best = min(peers, key=lambda e: e.seconds)
-    ratios = [a / b for a, b in zip(chosen.times, best.times, strict=False)]
     ours, theirs = chosen.figures, best.figures
+    if ours is None or theirs is None:
+        return None
+    ratios = [a / b for a, b in zip(chosen.times, best.times, strict=False)]
     return Comparison(
         case,
         chosen.method,

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# NumPy's generator, or one that gives shapes alone.
+Normals = Any
 IMAGE = 32
 PATCH = 4
 DENSE_INPUTS = 784
@@ -50,7 +52,7 @@ class Setting:
         params = jax.eval_shape(lambda: family.init(self, _Zeros()))
         return family.apply, params, jax.ShapeDtypeStruct(self.input_shape, np.float32)
 
-    def replace(self, **changes: int) -> "Setting":
+    def replace(self, **changes: Any) -> "Setting":
         """With some sizes changed."""
         return dataclasses.replace(self, **changes)
 
@@ -64,7 +66,7 @@ class Setting:
 class Family(NamedTuple):
     """``init(setting, rng) -> params`` and ``apply(params, x) -> [n, d]``."""
 
-    init: Callable[[Setting, np.random.Generator], Any]
+    init: Callable[[Setting, Normals], Any]
     apply: Callable[[Any, Any], jax.Array]
 
 
@@ -75,13 +77,13 @@ class _Zeros:
         return jnp.zeros(shape, dtype)
 
 
-def _weight(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def _weight(rng: Normals, *shape: int) -> np.ndarray:
     """Normal with variance 2 / fan-in."""
     fan_in = int(np.prod(shape[:-1]))
     return rng.standard_normal(shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
 
 
-def _bias(rng: np.random.Generator, size: int) -> np.ndarray:
+def _bias(rng: Normals, size: int) -> np.ndarray:
     return rng.standard_normal(size, np.float32) * np.float32(0.1)
 
 
@@ -93,7 +95,7 @@ def _affine(params: Any, x: jax.Array) -> jax.Array:
 # --- fully connected -----------------------------------------------------------------------
 
 
-def _dense_init(setting: Setting, rng: np.random.Generator) -> Any:
+def _dense_init(setting: Setting, rng: Normals) -> Any:
     sizes = [setting.inputs, *[setting.width] * setting.depth, setting.d]
     return [(_weight(rng, a, b), _bias(rng, b)) for a, b in itertools.pairwise(sizes)]
 
@@ -114,7 +116,7 @@ def _conv(x: jax.Array, weight: jax.Array, stride: int = 1) -> jax.Array:
     )
 
 
-def _convolutional_init(setting: Setting, rng: np.random.Generator) -> Any:
+def _convolutional_init(setting: Setting, rng: Normals) -> Any:
     channels = [3, *[setting.width] * setting.depth]
     weights = [_weight(rng, 3, 3, a, b) for a, b in itertools.pairwise(channels)]
     return [*weights, _weight(rng, setting.width, setting.d)]
@@ -130,7 +132,7 @@ def convolutional(params: Any, x: jax.Array) -> jax.Array:
 # --- ResNet-18 -----------------------------------------------------------------------------
 
 
-def _resnet_init(setting: Setting, rng: np.random.Generator) -> Any:
+def _resnet_init(setting: Setting, rng: Normals) -> Any:
     channels = setting.width
     stem = _weight(rng, 3, 3, 3, channels)
     blocks = []
@@ -160,7 +162,7 @@ def resnet18(params: Any, x: jax.Array) -> jax.Array:
 # --- transformer ---------------------------------------------------------------------------
 
 
-def _transformer_init(setting: Setting, rng: np.random.Generator) -> Any:
+def _transformer_init(setting: Setting, rng: Normals) -> Any:
     width, tokens = setting.width, (setting.image // PATCH) ** 2
     patch = PATCH * PATCH * 3
 

@@ -26,6 +26,8 @@ METHODS = {"jacobian_contraction": 1, "ntk_vector_products": 2, "structured_deri
 def load(path: Path) -> Any:
     """The module of a file, without the package it is in."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no Python module at {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
@@ -64,7 +66,7 @@ class Server:
             return kernel_fn(x, None, params)
 
         start = time.perf_counter()
-        compiled = jax.jit(kernel).lower(self.params, self.x).compile()
+        compiled: Any = jax.jit(kernel).lower(self.params, self.x).compile()
         self.programs[method] = compiled
         return {
             "operations": self.counter.count_operations(kernel, self.params, self.x),

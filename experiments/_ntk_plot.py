@@ -49,7 +49,12 @@ def plot_cases(rows: list[dict[str, Any]], path: Path) -> None:
         panel.grid(True, axis="y", alpha=0.3)
         panel.margins(y=0.15)
     panels[0].set_xlim(-0.5, len(cases) - 0.5)
-    names = [case.replace("-n", "\nn ").replace("-d", ", d ").replace("-", " ") for case in cases]
+    wrong = {row["case"] for row in rows if row["note"] == "KERNEL DIFFERS"}
+    names = [
+        case.replace("-n", "\nn ").replace("-d", ", d ").replace("-", " ")
+        + ("\nkernels differ!" if case in wrong else "")
+        for case in cases
+    ]
     panels[-1].set_xticks(range(len(cases)), names, fontsize=9)
     handles = [_handle(color=COLOURS[method], label=LABELS[method]) for method in COLOURS]
     handles.append(_handle(color="black", mfc="none", ms=12, label="auto's choice"))

@@ -99,7 +99,7 @@ class Peer:
         script = Path(__file__).with_name("_ntk_peer.py")
         # A file, for a pipe that nobody reads would fill and stop the peer.
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             [python, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -150,7 +150,7 @@ def run_sweeps(options: argparse.Namespace, ours: Ours, out: Path) -> list[Row]:
     """Our methods at the sizes of every sweep, each size once."""
     limits = dataclasses.replace(
         options.limits,
-        operations=min(options.limits.operations, 3e11),
+        operations=min(options.limits.operations, 1e11),
         rounds=min(options.limits.rounds, 3),
         seconds=3.0,
     )
