@@ -28,7 +28,7 @@ class Rates:
 
 
 RATES = {
-    "cpu": Rates(1.5e11, 1.2e11, 4e10, 4e9, 1.2e10),
+    "cpu": Rates(1.5e11, 1.2e11, 2.7e10, 4e9, 1.2e10),
     "gpu": Rates(3e13, 2e13, 4e12, 2e12, 2e12),
     "tpu": Rates(5e13, 5e13, 5e12, 2e12, 1.5e12),
 }
