@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend import core
+from jax.interpreters.partial_eval import dce_jaxpr
 
 CONSTANT, PARAMETER, DATA = 0, 1, 2
 # Whether a variable has the derivative of its operands at other shapes: moves of elements.
@@ -66,14 +67,19 @@ class Plan:
 
 
 def inline(closed: Any) -> Any:
-    """The closed jaxpr with the bodies of its calls in their place, loops' bodies apart."""
+    """The closed jaxpr with the bodies of its calls in their place, loops' bodies apart.
+
+    Equations that no output needs are left out.
+    """
     jaxpr = closed.jaxpr
 
     def flat(*args):
         return _evaluate_inlined(jaxpr, closed.consts, args)
 
     shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jaxpr.invars]
-    return jax.make_jaxpr(flat)(*shapes)
+    inlined = jax.make_jaxpr(flat)(*shapes)
+    used = dce_jaxpr(inlined.jaxpr, [True] * len(inlined.jaxpr.outvars), instantiate=True)[0]
+    return core.ClosedJaxpr(used, inlined.consts)
 
 
 def _evaluate_inlined(jaxpr: Any, consts: Any, args: Any) -> list[Any]:

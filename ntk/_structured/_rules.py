@@ -222,6 +222,16 @@ def _elementwise(equation, position, network, values):
     return _match(equation.invars[position], times_value(network, _value(array, loops, batched)))
 
 
+@_rule("select_n")
+def _select_n(equation, position, network, values):
+    """Where this case is taken; a condition for a whole example stays one number."""
+    which = values(equation.invars[0])
+    case = equation.invars[position].aval
+    taken = jnp.asarray(which.array) == (position - 1)
+    mask = dataclasses.replace(which, array=taken.astype(case.dtype))
+    return _match(equation.invars[position], _scaled(network, mask))
+
+
 # --- shapes
 
 

@@ -1,0 +1,92 @@
+"""Structured derivatives never cost more than the other two algorithms, counted at real sizes."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import ntk
+
+N, W, D, V, T = 32, 128, 10, 1000, 16
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def array(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def split(p, x):
+    a, b, c = jnp.split(p["w"], 3, axis=1)
+    return jnp.tanh((x @ a) * (x @ b) + x @ c) @ p["o"]
+
+
+def conditional(p, x):
+    def one(e):
+        return jax.lax.cond(
+            e[0] > 0,
+            lambda e: jnp.tanh(e @ p["w"]) @ p["o"],
+            lambda e: jnp.sin(e @ p["v"]) @ p["o"],
+            e,
+        )
+
+    return jax.vmap(one)(x)
+
+
+def convolutional(groups):
+    def f(p, x):
+        for kernel, count in ((p["a"], 1), (p["b"], groups), (p["c"], 1)):
+            x = jax.lax.conv_general_dilated(
+                x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=count
+            )
+            x = jax.nn.relu(x)
+        return x.mean((1, 2)) @ p["o"]
+
+    params = {
+        "a": array(3, 3, 3, 32), "b": array(3, 3, 32 // groups, 32), "c": array(3, 3, 32, 32),
+        "o": array(32, D),
+    }  # fmt: skip
+    return f, params, array(8, 16, 16, 3)
+
+
+def image_as_parameter(p, x):
+    numbers = ("NCHW", "OIHW", "NCHW")
+    h = jax.lax.conv_general_dilated(p["image"], x, (1, 1), "VALID", dimension_numbers=numbers)
+    return jnp.tanh(h).mean((2, 3)).T @ p["o"]
+
+
+OUT, X = array(W, D), array(N, W)
+CASES = {
+    "split": (split, {"w": array(W, 3 * W), "o": OUT}, X),
+    "conditional": (conditional, {"w": array(W, W), "v": array(W, W), "o": OUT}, X),
+    "tied": (
+        lambda p, x: jnp.tanh(jnp.tanh(x @ p["w"]) @ p["w"].T) @ p["o"],
+        {"w": array(W, W), "o": OUT},
+        X,
+    ),
+    "embedding": (
+        lambda p, t: jnp.tanh(p["e"][t].mean(1) @ p["w"]) @ p["o"],
+        {"e": array(V, W), "w": array(W, W), "o": OUT},
+        array(N, T, dtype=jnp.int32),
+    ),
+    "solve": (
+        lambda p, x: jnp.tanh(jnp.linalg.solve(p["w"], x.T).T) @ p["o"],
+        {"w": array(W, W), "o": OUT},
+        X,
+    ),
+    "depthwise": convolutional(32),
+    "grouped": convolutional(4),
+    "image as parameter": (
+        image_as_parameter,
+        {"image": array(8, 3, 16, 16), "o": array(8, D)},
+        array(16, 3, 5, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_never_above_the_cheapest(name):
+    f, params, x = CASES[name]
+    tables = []
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        jax.eval_shape(lambda p, x: tables.append(ntk.cost(f, p, x)), params, x)
+    counts = {method: cost.operations for method, cost in tables[0].methods.items()}
+    assert counts["structured_derivatives"] == min(counts.values())
