@@ -10,9 +10,9 @@ import pytest
 
 from experiments import _ntk_exponents, _ntk_measure, _ntk_networks, _ntk_sides, ntk_cost
 from experiments._ntk_networks import CASES, Setting
-from ntk import empirical_ntk
+from ntk import _methods, empirical_ntk
 
-METHODS = set(_ntk_sides.METHODS)
+METHODS = set(_methods.METHODS)
 TINY = [name for name in CASES if name.endswith("tiny")]
 
 
