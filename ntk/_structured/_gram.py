@@ -238,7 +238,8 @@ def _looked_up(
     (first, one), (second, two) = found
     both = (*one, *two)
     rows = first.array.reshape(first.array.shape + (1,) * second.array.ndim)
-    return [_diagonal(((rows == second.array) & (rows >= 0)).astype(dtype), both)]
+    others = second.array.reshape((1,) * first.array.ndim + second.array.shape)
+    return [_diagonal(((rows == others) & (rows >= 0)).astype(dtype), both)]
 
 
 class _Same:

@@ -61,6 +61,7 @@ class Lookup(Factor):
     def one_hot(self, dtype: Any) -> Factor:
         """The same as a factor with an axis along the table."""
         rows = jnp.arange(self.target.size, dtype=self.array.dtype)
+        rows = rows.reshape((1,) * self.array.ndim + (-1,))
         array = (self.array[..., None] == rows).astype(dtype)
         return Factor(array, self.touched, self.batched)
 

@@ -354,7 +354,7 @@ def _dynamic_slice(equation, position, network, values):
         start = values(atom)
         first = jnp.clip(jnp.asarray(start.array), 0, full - axis.full)
         rows = Value(
-            first[..., None] + jnp.arange(axis.full, dtype=first.dtype),
+            first[..., None] + jnp.arange(axis.full, dtype=first.dtype).reshape(*[1] * first.ndim, -1),
             (axis.full,), (0,), start.loops, start.batched,
         )  # fmt: skip
         target = Index(full)
