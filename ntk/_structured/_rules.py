@@ -353,10 +353,9 @@ def _dynamic_slice(equation, position, network, values):
             continue
         start = values(atom)
         first = jnp.clip(jnp.asarray(start.array), 0, full - axis.full)
-        rows = Value(
-            first[..., None] + jnp.arange(axis.full, dtype=first.dtype).reshape(*[1] * first.ndim, -1),
-            (axis.full,), (0,), start.loops, start.batched,
-        )  # fmt: skip
+        steps = jnp.arange(axis.full, dtype=first.dtype).reshape((1,) * first.ndim + (-1,))
+        array = first[..., None] + steps
+        rows = Value(array, (axis.full,), (0,), start.loops, start.batched)
         target = Index(full)
         network = network.with_factor(lookup(rows, (axis,), target))
         axes.append(Axis((target,), full))
