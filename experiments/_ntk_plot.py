@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments._ntk_networks import Setting
+from experiments._plot import save
 
 COLOURS = {
     "structured_derivatives": "#0b6e4f",
@@ -62,7 +63,7 @@ def plot_cases(rows: list[dict[str, Any]], path: Path) -> None:
         handles.append(_handle(color="grey", marker="s", mfc="none", label="neural-tangents"))
     figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=9, frameon=False)
     figure.supxlabel("missing seconds: the program was compiled and counted, not run", fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _plot_case(panel, at: int, rows: list[dict[str, Any]], quantity: str) -> None:
@@ -104,7 +105,7 @@ def plot_sweeps(
         handles = [Line2D([], [], color=COLOURS[m], marker="o", label=LABELS[m]) for m in COLOURS]
         handles.append(_handle(color="black", mfc="none", ms=9, label="auto's choice"))
         figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-        _save(figure, out / f"ntk_cost_{quantity}.png")
+        save(figure, out / f"ntk_cost_{quantity}.png")
 
 
 def _along(rows, network: str, middle: Setting, variable: str, sizes: Sequence[int]):
@@ -148,9 +149,3 @@ def _plot_panel(panel, points, variable: str, quantity: str) -> None:
 def _rest(middle: Setting, variable: str) -> str:
     """The sizes a panel holds fixed."""
     return ", ".join(f"{v} {getattr(middle, v)}" for v in VARIABLES if v != variable)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_suffix(".part.png")
-    figure.savefig(temporary, dpi=130)
-    temporary.replace(path)

@@ -44,6 +44,11 @@ def plot_width_scaling(rows: list[dict[str, Any]], path: Path) -> None:
             if column != "ess_per_second_function":
                 axis.axhline(1.0, color="black", lw=0.8, ls=":")
     axes[0][0].legend(fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """The figure as a PNG, written whole or not at all."""
     temporary = path.with_suffix(".part.png")
     figure.savefig(temporary, dpi=130)
     temporary.replace(path)

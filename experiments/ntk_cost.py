@@ -178,7 +178,7 @@ def print_rows(rows: list[Row]) -> None:
     for row in rows:
         chosen = f" ({row['chosen']})" if row["method"] == "auto" else ""
         print(
-            f"{row['case']:20s} width {row['width']:5d} n {row['n']:4d} d {row['d']:4d}  "
+            f"{heading(row)}"
             f"{row['side'] + ' ' + row['method'] + chosen:38s} "
             f"{figure(row['operations'])} operations {figure(row['temporary_bytes'])} bytes "
             f"{figure(row['seconds'])} s  difference {figure(row['relative_difference'])}  "
@@ -196,10 +196,14 @@ def print_sweep(rows: list[Row]) -> None:
         for row in methods
     ]
     print(
-        f"{first['case']:20s} width {first['width']:5d} n {first['n']:4d} d {first['d']:4d}  "
-        f"auto: {first['chosen']}; {'; '.join(parts)}",
+        f"{heading(first)}auto: {first['chosen']}; {'; '.join(parts)}",
         flush=True,
     )
+
+
+def heading(row: Row) -> str:
+    """The setting of a row, as lines begin."""
+    return f"{row['case']:20s} width {row['width']:5d} n {row['n']:4d} d {row['d']:4d}  "
 
 
 def figure(value: Any) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+from jax import Array
+
 FULL, DIAGONAL, TRACE = "full", "diagonal", "trace"
 
 
@@ -23,6 +26,14 @@ class Reduction:
     def divisor(self, lengths: Mapping[Any, int]) -> int:
         """The number of values that the traces sum over; lengths by ``("first", axis)``."""
         return math.prod(lengths["first", k] for k, m in enumerate(self.modes) if m == TRACE)
+
+    def exchanged(self, kernel: Array) -> Array:
+        """A kernel with its first and second argument exchanged."""
+        order: list[int] = []
+        for mode in self.modes:
+            at = len(order)
+            order += {FULL: [at + 1, at], DIAGONAL: [at], TRACE: []}[mode]
+        return jnp.transpose(kernel, order)
 
 
 def reduction_of(trace_axes: Any, diagonal_axes: Any, ndim: int) -> Reduction:

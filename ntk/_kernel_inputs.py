@@ -91,8 +91,7 @@ class Inputs:
     @property
     def traced(self) -> bool:
         """Called under a JAX transformation: no value can be looked at."""
-        arrays = [*self.leaves, *self.held, *self.x1, *(self.x2 or [])]
-        return any(isinstance(a, jax.core.Tracer) for a in arrays)
+        return not is_concrete((self.leaves, self.held, self.x1, self.x2))
 
 
 def check_inputs(
@@ -209,6 +208,19 @@ def _output_of(f: Callable[..., Any], params: Any, x_tree: Any, x: list[Any]) ->
     if not jnp.issubdtype(output.dtype, jnp.floating):
         raise TypeError(f"f must return a floating point array, got {output.dtype}")
     return output
+
+
+def in_blocks(array: Array, rows: int) -> Array:
+    """``[n, ...]`` as ``[blocks, rows, ...]``, filled up with copies of the last row."""
+    filling = -len(array) % rows
+    if filling:
+        array = jnp.concatenate([array, jnp.repeat(array[-1:], filling, axis=0)])
+    return array.reshape(-1, rows, *array.shape[1:])
+
+
+def is_concrete(tree: Any) -> bool:
+    """Whether every value is known now, not a tracer of an enclosing transformation."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def _zeros(tree: Any, shapes: list[Any]) -> Any:

@@ -1,11 +1,11 @@
 """How many bytes a program needs while it runs, and how many a device has."""
 
-import math
 import os
 from typing import Any
 
-import jax
 from jax.extend import core
+
+from ntk._operations import bytes_of, inner_jaxprs
 
 # Of what is free on the device, by default.
 SHARE = 0.5
@@ -42,7 +42,7 @@ def peak_bytes(jaxpr: core.Jaxpr) -> int:
     for number, equation in enumerate(jaxpr.eqns):
         for var in equation.outvars:
             if var not in outside and var in last:
-                alive[var] = _size(var)
+                alive[var] = bytes_of(var)
                 total += alive[var]
         peak = max(peak, total + _inside(equation))
         for atom in {a for a in equation.invars if not isinstance(a, core.Literal)}:
@@ -53,18 +53,5 @@ def peak_bytes(jaxpr: core.Jaxpr) -> int:
 
 def _inside(equation: Any) -> int:
     """The most that one of the equation's own programs needs."""
-    found = [0]
-    for value in equation.params.values():
-        for item in value if isinstance(value, (tuple, list)) else [value]:
-            if isinstance(item, core.ClosedJaxpr):
-                found.append(peak_bytes(item.jaxpr))
-            elif isinstance(item, core.Jaxpr):
-                found.append(peak_bytes(item))
-    return max(found)
-
-
-def _size(var: Any) -> int:
-    dtype = getattr(var.aval, "dtype", None)
-    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return 0
-    return math.prod(var.aval.shape) * dtype.itemsize
+    programs = [j for value in equation.params.values() for j in inner_jaxprs(value)]
+    return max(map(peak_bytes, programs), default=0)

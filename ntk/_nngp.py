@@ -68,16 +68,17 @@ def _nngp(signature: Signature, leaves: list[Array], held: list[Array], x1: Any,
 
     first = features(x1)
     second = first if x2 is None else features(x2)
-    modes = signature.reduction.modes[:-1]
-    kernel = _contract(first, second, modes, signature.dtype)
+    reduction = Reduction(signature.reduction.modes[:-1])
+    kernel = _contract(first, second, reduction, signature.dtype)
     if x2 is not None:
         return kernel
     # Products round differently above and below the diagonal.
-    return (kernel + jnp.transpose(kernel, _exchange(modes))) / 2
+    return (kernel + reduction.exchanged(kernel)) / 2
 
 
-def _contract(first: Array, second: Array, modes: tuple[str, ...], dtype: Any) -> Array:
+def _contract(first: Array, second: Array, reduction: Reduction, dtype: Any) -> Array:
     """``sum_p first[..., p] second[..., p]`` with every other axis paired, diagonal or traced."""
+    modes = reduction.modes
     count = len(modes)
     # Labels of the axes: those of the second argument are new where a pair of axes stays.
     labels = [k + (count + 1 if mode == FULL else 0) for k, mode in enumerate(modes)]
@@ -93,13 +94,4 @@ def _contract(first: Array, second: Array, modes: tuple[str, ...], dtype: Any) -
         preferred_element_type=dtype,
     )
     lengths = {("first", k): first.shape[k] for k in range(count)}
-    return kernel / Reduction(modes).divisor(lengths)
-
-
-def _exchange(modes: tuple[str, ...]) -> list[int]:
-    """The order of the kernel's axes with its two arguments exchanged."""
-    order: list[int] = []
-    for mode in modes:
-        at = len(order)
-        order += {FULL: [at + 1, at], DIAGONAL: [at], TRACE: []}[mode]
-    return order
+    return kernel / reduction.divisor(lengths)

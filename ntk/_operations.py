@@ -69,12 +69,12 @@ def _of_equation(equation: Any) -> Tally:
         return max(
             (tally(branch.jaxpr) for branch in params["branches"]), key=lambda t: t.operations
         )
-    inner = [j for value in params.values() for j in _jaxprs(value)]
+    inner = [j for value in params.values() for j in inner_jaxprs(value)]
     if inner:
         return sum((tally(j) for j in inner), start=Tally())
     if name in _FREE:
         return Tally()
-    moved = sum(_bytes(atom) for atom in (*equation.invars, *equation.outvars))
+    moved = sum(bytes_of(atom) for atom in (*equation.invars, *equation.outvars))
     shape = equation.outvars[0].aval.shape
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
@@ -97,7 +97,8 @@ def _of_equation(equation: Any) -> Tally:
     return Tally(elementwise=count, bytes=moved)
 
 
-def _bytes(atom: Any) -> int:
+def bytes_of(atom: Any) -> int:
+    """Of a variable's array; none for one that is not of numbers."""
     dtype = getattr(atom.aval, "dtype", None)
     if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         return 0
@@ -108,18 +109,18 @@ def uses_primitive(jaxpr: core.Jaxpr, name: str) -> bool:
     """Whether a program or one inside of it has an equation of this primitive."""
     return any(
         equation.primitive.name == name
-        or any(uses_primitive(j, name) for v in equation.params.values() for j in _jaxprs(v))
+        or any(uses_primitive(j, name) for v in equation.params.values() for j in inner_jaxprs(v))
         for equation in jaxpr.eqns
     )
 
 
-def _jaxprs(value: Any) -> list[core.Jaxpr]:
+def inner_jaxprs(value: Any) -> list[core.Jaxpr]:
     if isinstance(value, core.ClosedJaxpr):
         return [value.jaxpr]
     if isinstance(value, core.Jaxpr):
         return [value]
     if isinstance(value, (tuple, list)):
-        return [jaxpr for item in value for jaxpr in _jaxprs(item)]
+        return [jaxpr for item in value for jaxpr in inner_jaxprs(item)]
     return []
 
 

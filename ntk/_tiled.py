@@ -14,7 +14,6 @@ from tqdm import tqdm
 from ntk._axes import DIAGONAL, FULL, TRACE
 from ntk._kernel_inputs import Inputs, Signature
 from ntk._methods import kernel_of
-from ntk._structured._gram import exchanged
 from ntk._tiles import Tile, Tiling, averaged, tile_program, tiles_of
 
 # Seconds after which a bar is shown.
@@ -109,7 +108,7 @@ def _placed(kernel: Array, value: Array, inputs: Inputs, cut: Tiling, tile: Tile
     off_diagonal = (tile.row, tile.first) != (tile.column, tile.second)
     if inputs.x2 is None and modes[0] == FULL and off_diagonal:
         mirror = Tile(tile.column, tile.row, tile.second, tile.first)
-        mirrored = exchanged(value, cut.signature.reduction)
+        mirrored = cut.signature.reduction.exchanged(value)
         kernel = _put(kernel, mirrored, _corner(modes, cut, mirror))
     return kernel
 

@@ -13,7 +13,7 @@ from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
 from ntk._cost import method_cost, shapes_of
-from ntk._kernel_inputs import Inputs, Signature
+from ntk._kernel_inputs import Inputs, Signature, in_blocks
 from ntk._methods import kernel_of
 
 # A program is not compiled when its estimate, made without fusion, is so many times the budget.
@@ -200,7 +200,10 @@ def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:
     """
     signature = dataclasses.replace(cut.signature, block=None)
     (n1, n2), x2 = inputs.sizes, inputs.x1 if inputs.x2 is None else inputs.x2
-    first, second = (_in_blocks(a, b) for a, b in ((inputs.x1, cut.rows), (x2, cut.columns)))
+    first, second = (
+        [in_blocks(jnp.asarray(a), size) for a in x]
+        for x, size in ((inputs.x1, cut.rows), (x2, cut.columns))
+    )
     leaves, held = inputs.leaves, inputs.held
 
     @jax.checkpoint
@@ -216,18 +219,6 @@ def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:
         r, s = kernel.shape[:2], kernel.shape[2:4]
         kernel = kernel.reshape(r[0] * r[1], s[0] * s[1], *kernel.shape[4:])[:n1, :n2]
     return averaged(kernel, inputs.signature.reduction, signature.reduction)
-
-
-def _in_blocks(arrays: list[Array], size: int) -> list[Array]:
-    """``[blocks, size, ...]``, the last block filled up with its last example."""
-
-    def blocks(array: Array) -> Array:
-        array = jnp.asarray(array)
-        missing = -len(array) % size
-        array = jnp.concatenate([array, jnp.repeat(array[-1:], missing, axis=0)])
-        return array.reshape(-1, size, *array.shape[1:])
-
-    return [blocks(a) for a in arrays]
 
 
 def averaged(kernel: Array, wanted: Reduction, have: Reduction) -> Array:

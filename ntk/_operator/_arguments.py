@@ -4,14 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-
-def is_concrete(tree: Any) -> bool:
-    """Whether every value is known now, not a tracer of an enclosing transformation."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+from ntk._kernel_inputs import is_concrete
 
 
 def check_count(name: str, value: Any, low: int = 1, high: int | None = None) -> int:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntk._kernel_inputs import Inputs, Signature
+from ntk._kernel_inputs import Inputs, Signature, in_blocks
 from ntk._operator._batches import activation_bytes, num_bytes, num_rows, num_vectors
 
 Product = Callable[[Array], Array]
@@ -118,12 +118,12 @@ class Jacobian:
         num_groups, group = even_batches(len(vectors), self.static.vector_batch_size)
         if num_groups == 1:
             return jax.vmap(fn)(vectors)
-        results = jax.lax.map(jax.vmap(fn), _in_batches(vectors, group))
+        results = jax.lax.map(jax.vmap(fn), in_blocks(vectors, group))
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(vectors)], results)
 
     def batches(self, rows: int) -> list[Array]:
         """Leaves of x as ``[num_batches, rows, ...]``, filled up with copies of the last row."""
-        return [_in_batches(leaf, rows) for leaf in self.x]
+        return [in_blocks(leaf, rows) for leaf in self.x]
 
     def _pull_of(self, batch: list[Array]) -> Callable[[Array], list[Array]]:
         """``w [rows * d] -> J_batch^T w``: the forward pass is run here, once."""
@@ -156,14 +156,6 @@ def even_batches(num_data: int, batch_size: int) -> tuple[int, int]:
     """The number of batches of at most ``batch_size`` rows, and the rows of each."""
     num_batches = math.ceil(num_data / batch_size)
     return num_batches, math.ceil(num_data / num_batches)
-
-
-def _in_batches(a: Array, rows: int) -> Array:
-    """``[n, ...]`` as ``[num_batches, rows, ...]``, filled up with copies of the last row."""
-    filling = -len(a) % rows
-    if filling:
-        a = jnp.concatenate([a, jnp.repeat(a[-1:], filling, axis=0)])
-    return a.reshape(-1, rows, *a.shape[1:])
 
 
 def _widened(arrays: list[Array]) -> list[Array]:

@@ -1,6 +1,6 @@
 """Contraction of factors, pair by pair along the cheapest path, each pair done once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ class Contractor:
 
     def __init__(self, dtype: Any):
         self.dtype = dtype
-        self._done: dict[Any, tuple[Array, tuple[int, ...], Any]] = {}
+        self._done: dict[Any, tuple[Array, Any]] = {}
 
     def __call__(self, operands: Sequence[Operand], output: Letters) -> Array:
         """The sum over every letter that is not in ``output``; all of ``output`` must occur."""
@@ -36,8 +36,12 @@ class Contractor:
         if order == tuple(range(len(order))):
             return array
         key = "transposed", id(array), order
+        return self._once(key, lambda: jnp.transpose(array, order), array)
+
+    def _once(self, key: Any, make: Callable[[], Array], *held: Array) -> Array:
+        """What ``make`` gave the first time; arrays in the key stay alive, and their identities."""
         if key not in self._done:
-            self._done[key] = jnp.transpose(array, order), (), array
+            self._done[key] = make(), held
         return self._done[key][0]
 
     def _alone(self, operand: Operand, operands: Sequence[Operand], output: Letters) -> Operand:
@@ -48,30 +52,17 @@ class Contractor:
         if not summed:
             return operand
         key = ("alone", id(array), tuple(summed))
-        if key not in self._done:
-            total = jnp.sum(array, axis=summed, dtype=self.dtype)
-            self._done[key] = total, (), array
-        return self._done[key][0], tuple(x for x in letters if x in others)
+        total = self._once(key, lambda: jnp.sum(array, axis=summed, dtype=self.dtype), array)
+        return total, tuple(x for x in letters if x in others)
 
     def _pair(self, first: Operand, second: Operand, keep: set[Any]) -> Operand:
-        key, kept = self._key(second, first, keep)
-        if key in self._done:
-            return self._done[key][0], kept
-        key, kept = self._key(first, second, keep)
-        if key not in self._done:
-            result = self._multiply(first[0], second[0], *key[2:])
-            # The operands are held too, so that their identities stay theirs.
-            self._done[key] = result, (), (first[0], second[0])
-        return self._done[key][0], kept
-
-    @staticmethod
-    def _key(first: Operand, second: Operand, keep: set[Any]) -> tuple[Any, Letters]:
-        """What tells a product from others, and the letters of its result."""
         numbers = {x: k for k, x in enumerate(dict.fromkeys((*first[1], *second[1])))}
         kept = tuple(x for x in numbers if x in keep)
         codes = [tuple(numbers[x] for x in o[1]) for o in (first, second)]
         out = tuple(numbers[x] for x in kept)
-        return (id(first[0]), id(second[0]), *codes, out), kept
+        a, b = first[0], second[0]
+        key = id(a), id(b), *codes, out
+        return self._once(key, lambda: self._multiply(a, b, codes[0], codes[1], out), a, b), kept
 
     def _multiply(self, a: Array, b: Array, in_a, in_b, out) -> Array:
         if set(in_a) | set(in_b) == set(out):

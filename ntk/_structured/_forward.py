@@ -72,9 +72,13 @@ def location(plan: Plan, var: Any) -> Any:
     """The variable whose cotangent is that of ``var``: further down, where it is only added to."""
     while True:
         readers = plan.readers.get(var, [])
-        if len(readers) != 1 or readers[0] is None or readers[0].name not in ("add", "add_any"):
+        if (
+            len(readers) != 1
+            or readers[0] is None
+            or readers[0].primitive.name not in ("add", "add_any")
+        ):
             return var
-        out = readers[0].equation.outvars[0]
+        out = readers[0].outvars[0]
         if out.aval.shape != var.aval.shape or out.aval.dtype != var.aval.dtype:
             return var
         var = out

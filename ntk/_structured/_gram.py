@@ -72,16 +72,7 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
     block_of = jnp.asarray(np.repeat(np.arange(count, dtype=np.int32), np.diff(edges)))
     above = block_of[:, None] <= block_of[None, :]
     mask = above.reshape(size, size, *[1] * (upper.ndim - 2))
-    return jnp.where(mask, upper, exchanged(upper, reduction))
-
-
-def exchanged(kernel: Array, reduction: Reduction) -> Array:
-    """The kernel with its first and second argument exchanged."""
-    order: list[int] = []
-    for mode in reduction.modes:
-        at = len(order)
-        order += {FULL: [at + 1, at], DIAGONAL: [at], TRACE: []}[mode]
-    return jnp.transpose(kernel, order)
+    return jnp.where(mask, upper, reduction.exchanged(upper))
 
 
 def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:

@@ -48,7 +48,7 @@ class Plan:
         kinds: of every variable.
         varying: variables that differ from example to example: all DATA, and parameters picked
             out by data.
-        readers: the steps that read a variable, None for an output of the jaxpr.
+        readers: the equations that read a variable, None for an output of the jaxpr.
         source: the step that makes a variable.
     """
 
@@ -56,7 +56,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     kinds: dict[Any, int] = field(default_factory=dict)
     varying: set[Any] = field(default_factory=set)
-    readers: dict[Any, list[Step | None]] = field(default_factory=dict)
+    readers: dict[Any, list[Any]] = field(default_factory=dict)
     source: dict[Any, Step] = field(default_factory=dict)
 
     def kind(self, atom: Any) -> int:
@@ -112,39 +112,31 @@ def bind(equation: Any, values: list[Any]) -> list[Any]:
 
 def make_plan(jaxpr: Any, kinds: list[int], varying: list[bool]) -> Plan:
     """The plan of a jaxpr whose inputs (constants first) are of these kinds."""
-    plan = Plan(jaxpr)
+    plan = Plan(jaxpr, readers=_readers(jaxpr))
     inputs = [*jaxpr.constvars, *jaxpr.invars]
     plan.kinds.update(zip(inputs, kinds, strict=True))
     plan.varying.update(v for v, varies in zip(inputs, varying, strict=True) if varies)
-    users = _users(jaxpr)
     for equation in jaxpr.eqns:
-        step = _step(plan, equation, users)
+        step = _step(plan, equation)
         plan.steps.append(step)
         plan.source.update((var, step) for var in equation.outvars)
-        for atom in equation.invars:
-            if not isinstance(atom, core.Literal):
-                plan.readers.setdefault(atom, []).append(step)
-    for atom in jaxpr.outvars:
-        if not isinstance(atom, core.Literal):
-            plan.readers.setdefault(atom, []).append(None)
     return plan
 
 
-def _users(jaxpr: Any) -> dict[Any, list[Any]]:
-    """The equations that read a variable, None for an output."""
-    users: dict[Any, list[Any]] = {}
+def _readers(jaxpr: Any) -> dict[Any, list[Any]]:
+    readers: dict[Any, list[Any]] = {}
     for equation in [*jaxpr.eqns, None]:
         for atom in jaxpr.outvars if equation is None else equation.invars:
             if not isinstance(atom, core.Literal):
-                users.setdefault(atom, []).append(equation)
-    return users
+                readers.setdefault(atom, []).append(equation)
+    return readers
 
 
-def _step(plan: Plan, equation: Any, users: dict[Any, list[Any]]) -> Step:
+def _step(plan: Plan, equation: Any) -> Step:
     operands = [plan.kind(atom) for atom in equation.invars]
     kind = max(operands, default=CONSTANT)
     varies = any(plan.varies(atom) for atom in equation.invars)
-    if kind == DATA and _picks_a_weight(equation, operands, users):
+    if kind == DATA and _picks_a_weight(plan, equation, operands):
         kind = PARAMETER
     outs, varying = [kind] * len(equation.outvars), [varies] * len(equation.outvars)
     step = Step(equation, kind)
@@ -165,7 +157,7 @@ def _step(plan: Plan, equation: Any, users: dict[Any, list[Any]]) -> Step:
     return step
 
 
-def _picks_a_weight(equation: Any, operands: list[int], users: dict[Any, list[Any]]) -> bool:
+def _picks_a_weight(plan: Plan, equation: Any, operands: list[int]) -> bool:
     """Whether data only choose among parameters, as a condition or a class does, and all that
     becomes of the choice are products smaller than it: their cotangents are the ones to take.
     """
@@ -173,20 +165,20 @@ def _picks_a_weight(equation: Any, operands: list[int], users: dict[Any, list[An
     if len(equation.outvars) != 1 or any(is_float(a) for a in data) or PARAMETER not in operands:
         return False
     var = equation.outvars[0]
-    return is_float(var) and _feeds_products(var, var.aval.size, users)
+    return is_float(var) and _feeds_products(plan, var, var.aval.size)
 
 
-def _feeds_products(var: Any, size: int, users: dict[Any, list[Any]]) -> bool:
-    for equation in users.get(var, [None]):
+def _feeds_products(plan: Plan, var: Any, size: int) -> bool:
+    for equation in plan.readers.get(var, [None]):
         if equation is None:
             return False
         name, out = equation.primitive.name, equation.outvars[0]
         if name in _MOVES and out.aval.size == size:
-            if not _feeds_products(out, size, users):
+            if not _feeds_products(plan, out, size):
                 return False
         elif name not in _PRODUCTS or out.aval.size >= size:
             return False
-    return var in users
+    return True
 
 
 def _scan_plan(
