@@ -29,7 +29,9 @@ def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Ar
         x1 = _rows(inputs.x1, tile.row, cut.rows)
         other = inputs.x1 if inputs.x2 is None else inputs.x2
         x2 = None if same else _rows(other, tile.column, cut.columns)
-        starts = None if cut.axis is None else (jnp.int32(tile.first), jnp.int32(tile.second))
+        starts = (
+            None if cut.signature.block is None else (jnp.int32(tile.first), jnp.int32(tile.second))
+        )
         value = compiled(inputs.leaves, inputs.held, x1, x2, starts)
         kernel = value if kernel is None else _placed(kernel, value, inputs, cut, tile)
         # One tile at a time in memory.
@@ -114,11 +116,12 @@ def _placed(kernel: Array, value: Array, inputs: Inputs, cut: Tiling, tile: Tile
 
 
 def _corner(modes: tuple[str, ...], cut: Tiling, tile: Tile) -> tuple[Any, ...]:
+    starts = {0: (tile.row, tile.column)}
+    if cut.signature.block is not None:
+        starts[cut.signature.block[0]] = tile.first, tile.second
     corner: list[int] = []
     for k, mode in enumerate(modes):
-        one, two = (tile.row, tile.column) if k == 0 else (0, 0)
-        if k == cut.axis:
-            one, two = tile.first, tile.second
+        one, two = starts.get(k, (0, 0))
         corner += {FULL: [one, two], DIAGONAL: [one], TRACE: []}[mode]
     return tuple(np.int32(c) for c in corner)
 

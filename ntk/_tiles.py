@@ -35,31 +35,29 @@ class Tiling:
 
     Attributes:
         rows, columns: examples of x1 and of x2 in a tile.
-        outputs: in a tile, along ``axis`` of f's output; None: all of them.
-        signature: of the program of one tile: a trace is a diagonal there, averaged afterwards.
+        signature: of the program of one tile, with its block of outputs; a trace is a diagonal
+            there, averaged afterwards.
     """
 
     rows: int
     columns: int
-    axis: int | None
-    outputs: int | None
     signature: Signature
 
 
 def tiling(inputs: Inputs, rows: int, outputs: int | None) -> Tiling:
     """The tiling with so many examples and outputs in a tile."""
     n1, n2 = inputs.sizes
-    signature, axis = inputs.signature, None
-    modes = list(signature.reduction.modes)
+    modes, block = list(inputs.signature.reduction.modes), None
     if modes[0] == TRACE:
         modes[0] = DIAGONAL
     if outputs is not None:
         axis = 1 + max(range(len(inputs.output_shape)), key=lambda k: inputs.output_shape[k])
         if modes[axis] == TRACE:
             modes[axis] = DIAGONAL
-    block = None if axis is None or outputs is None else (axis, outputs)
-    signature = dataclasses.replace(signature, reduction=Reduction(tuple(modes)), block=block)
-    return Tiling(min(rows, n1), min(rows, n2), axis, outputs, signature)
+        block = axis, outputs
+    reduction = Reduction(tuple(modes))
+    signature = dataclasses.replace(inputs.signature, reduction=reduction, block=block)
+    return Tiling(min(rows, n1), min(rows, n2), signature)
 
 
 def tiles_of(inputs: Inputs, cut: Tiling) -> list[Tile]:
@@ -67,11 +65,11 @@ def tiles_of(inputs: Inputs, cut: Tiling) -> list[Tile]:
     n1, n2 = inputs.sizes
     modes = cut.signature.reduction.modes
     rows, columns = _starts(n1, cut.rows), _starts(n2, cut.columns)
-    outputs = [0]
     pairs_of_outputs = [(0, 0)]
-    if cut.axis is not None and cut.outputs is not None:
-        outputs = _starts(inputs.output_shape[cut.axis - 1], cut.outputs)
-        paired = modes[cut.axis] != FULL
+    if cut.signature.block is not None:
+        axis, size = cut.signature.block
+        outputs = _starts(inputs.output_shape[axis - 1], size)
+        paired = modes[axis] != FULL
         pairs_of_outputs = [
             (a, b) for a, b in itertools.product(outputs, outputs) if not paired or a == b
         ]
@@ -152,15 +150,13 @@ def _tile_shapes(inputs: Inputs, cut: Tiling, same: bool) -> Any:
 def _is_same(inputs: Inputs, cut: Tiling) -> bool:
     """Whether the only program is that of examples with themselves."""
     one = cut.rows >= inputs.sizes[0] or cut.signature.reduction.modes[0] != FULL
-    return inputs.x2 is None and one and cut.outputs is None
+    return inputs.x2 is None and one and cut.signature.block is None
 
 
 def _estimate(inputs: Inputs, method: str, cut: Tiling) -> int:
-    signature, outputs = cut.signature, cut.outputs
     shapes = _tile_shapes(inputs, cut, _is_same(inputs, cut))
-    if outputs is not None:
-        # The slice of the output does not change what is alive by much: that of all outputs.
-        signature = dataclasses.replace(signature, block=None)
+    # A block of the outputs does not change what is alive by much: that of all outputs.
+    signature = dataclasses.replace(cut.signature, block=None)
     return method_cost(signature, method, shapes, jax.default_backend()).temporary_bytes
 
 

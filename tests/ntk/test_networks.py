@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BATCH_MIXING, NETWORKS
+from oracles import dense_kernel
 
 from ntk import empirical_ntk
-from ntk._float_leaves import split_floats
 from ntk._methods import METHODS, NTK_VECTOR_PRODUCTS
 
 # The library's attention sums in float32, and a weight stored in float32 has float32 gradients.
@@ -20,25 +20,10 @@ def _as_users_write():
         yield
 
 
-def oracle(f, params, x):
-    """The kernel from the dense Jacobian, a pair of axes for every output axis."""
-    floats, held, layout = split_floats(params)
-    jacobians = jax.jit(jax.jacrev(lambda v: f(layout.join(v, held), x)))(floats)
-    shape = jax.eval_shape(f, params, x).shape
-    n, count = shape[0], len(shape) - 1
-    kernel = np.zeros((n, n, int(np.prod(shape[1:])), int(np.prod(shape[1:]))))
-    for jacobian in jacobians:
-        j = np.asarray(jacobian).reshape(n, kernel.shape[2], -1)
-        kernel += np.einsum("iap,jbp->ijab", j, j)
-    kernel = kernel.reshape(n, n, *shape[1:], *shape[1:])
-    pairs = [axis for k in range(count) for axis in (2 + k, 2 + count + k)]
-    return kernel.transpose([0, 1, *pairs])
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_method(name):
     f, params, x = NETWORKS[name](jnp.float64)
-    expected = oracle(f, params, x)
+    expected = dense_kernel(f, params, x)
     for method in METHODS:
         got = np.asarray(empirical_ntk(f, params, x, method=method))
         assert got.shape == expected.shape
@@ -49,7 +34,7 @@ def test_every_method(name):
 def test_a_custom_reverse_rule_is_obeyed_by_products_too():
     """It halves the cotangent on purpose: kernels are a quarter of those of the true derivative."""
     f, params, x = NETWORKS["custom_vjp_layer"](jnp.float64)
-    expected = oracle(f, params, x)
+    expected = dense_kernel(f, params, x)
     got = empirical_ntk(f, params, x, method=NTK_VECTOR_PRODUCTS)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
