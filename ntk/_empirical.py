@@ -12,12 +12,17 @@ from jax.sharding import Mesh
 from ntk._cost import Cost, cost_by, cost_of
 from ntk._kernel_inputs import Inputs, check_inputs
 from ntk._known_answer import check_backend
-from ntk._memory import default_budget
+from ntk._memory import compiler_options, default_budget
 from ntk._methods import METHODS, kernel_of
 from ntk._tiled import spread_kernel, tiled_kernel
 from ntk._tiles import choose_tiling, mapped_kernel
 
-_kernel = functools.partial(jax.jit, static_argnames=("signature", "method"))(kernel_of)
+
+@functools.cache
+def _compiled(options: tuple[tuple[str, str], ...] = ()) -> Callable[..., Array]:
+    """The kernel in one piece under XLA's options."""
+    static = ("signature", "method")
+    return jax.jit(kernel_of, static_argnames=static, compiler_options=dict(options) or None)
 
 
 def empirical_ntk(
@@ -106,7 +111,11 @@ def cost(
 
 
 def _in_one_piece(inputs: Inputs, method: str) -> Array:
-    return _kernel(inputs.signature, method, inputs.leaves, inputs.held, inputs.x1, inputs.x2)
+    options = {}
+    if not inputs.traced:
+        options = compiler_options(cost_by(inputs, method).temporary_bytes)
+    kernel = _compiled(tuple(options.items()))
+    return kernel(inputs.signature, method, inputs.leaves, inputs.held, inputs.x1, inputs.x2)
 
 
 def _budget(memory_budget: float | None) -> int:

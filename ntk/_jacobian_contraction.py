@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from ntk._structured._backward import Jacobian
+from ntk._structured._jacobian import Group, Jacobian
 from ntk._structured._network import Axis, Factor, Index, Network, axis_of
 
 
@@ -14,11 +14,11 @@ def dense_jacobian(function: Any, leaves: list[Array], x: list[Array]) -> Jacobi
     shapes = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in x]
     outputs = tuple(Index(size) for size in jax.eval_shape(function, leaves, shapes).shape)
     jacobians = jax.vmap(jax.jacrev(function), in_axes=(None, 0))(leaves, x)
-    networks = []
+    groups = []
     for leaf, jacobian in zip(leaves, jacobians, strict=True):
         axes = tuple(axis_of(size) for size in leaf.shape)
-        networks.append([Network((_factor(jacobian, outputs, axes),), axes, outputs)])
-    return Jacobian(networks, outputs)
+        groups.append(Group([Network((_factor(jacobian, outputs, axes),), axes, outputs)]))
+    return Jacobian(groups, outputs)
 
 
 def _factor(jacobian: Array, outputs: tuple[Index, ...], axes: tuple[Axis, ...]) -> Factor:

@@ -1,8 +1,10 @@
 """How many bytes a program needs while it runs, and how many a device has."""
 
+import functools
 import os
 from typing import Any
 
+import jax
 from jax.extend import core
 
 from ntk._operations import bytes_of, inner_jaxprs
@@ -10,6 +12,9 @@ from ntk._operations import bytes_of, inner_jaxprs
 # Of what is free on the device, by default.
 SHARE = 0.5
 UNKNOWN = 4 * 2**30
+# From so many bytes on, XLA's CPU compiler is asked for the order of equations that needs least
+# memory, and not for the one that runs most of them side by side: large ones use all cores alone.
+LEAN = 2**26
 
 
 def default_budget(device: Any) -> int:
@@ -22,6 +27,23 @@ def default_budget(device: Any) -> int:
     except (ValueError, OSError, AttributeError):
         return UNKNOWN
     return int(SHARE * free)
+
+
+def compiler_options(peak: int) -> dict[str, str]:
+    """Options of XLA for a program whose estimated temporary bytes are ``peak``."""
+    lean = peak >= LEAN and jax.default_backend() == "cpu"
+    return dict(_lean_options()) if lean else {}
+
+
+@functools.cache
+def _lean_options() -> tuple[tuple[str, str], ...]:
+    """Of the CPU; none where its XLA does not know them."""
+    options: dict[str, Any] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError:
+        return ()
+    return tuple(options.items())
 
 
 def peak_bytes(jaxpr: core.Jaxpr) -> int:

@@ -1,6 +1,5 @@
 """The three algorithms under one signature: a kernel, or a tile of one, in one piece."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,15 +10,15 @@ from ntk._kernel_inputs import Signature
 from ntk._ntk_vector_products import ntk_by_products
 from ntk._structured._backward import jacobian_of
 from ntk._structured._gram import gram, symmetric_gram
+from ntk._structured._jacobian import Jacobian
+from ntk._structured._parts import in_parts
+from ntk._structured._projected import without_projections
+from ntk._structured._simplify import simplified
 
 JACOBIAN_CONTRACTION = "jacobian_contraction"
 NTK_VECTOR_PRODUCTS = "ntk_vector_products"
 STRUCTURED_DERIVATIVES = "structured_derivatives"
 METHODS = (STRUCTURED_DERIVATIVES, JACOBIAN_CONTRACTION, NTK_VECTOR_PRODUCTS)
-_JACOBIANS: dict[str, Callable[..., Any]] = {
-    STRUCTURED_DERIVATIVES: jacobian_of,
-    JACOBIAN_CONTRACTION: dense_jacobian,
-}
 
 
 def kernel_of(
@@ -46,10 +45,32 @@ def kernel_of(
         other = x1 if x2 is None else [jnp.asarray(a) for a in x2]
         kernel = ntk_by_products(first, second, leaves, x1, other, signature.reduction)
         return kernel.astype(signature.dtype)
-    jacobian = _JACOBIANS[method]
-    one = jacobian(first, leaves, x1)
+    n1 = len(x1[0])
     if x2 is None:
-        return symmetric_gram(one, len(x1[0]), signature.reduction, signature.dtype)
-    two = jacobian(second, leaves, [jnp.asarray(a) for a in x2])
-    sizes = len(x1[0]), len(x2[0])
+        one = _jacobian(signature, method, first, leaves, x1, (n1, n1), n1)
+        return symmetric_gram(one, n1, signature.reduction, signature.dtype)
+    sizes = n1, len(x2[0])
+    x2 = [jnp.asarray(a) for a in x2]
+    one = _jacobian(signature, method, first, leaves, x1, sizes, sum(sizes))
+    two = _jacobian(signature, method, second, leaves, x2, sizes, sum(sizes))
     return gram(one, two, sizes, signature.reduction, signature.dtype)
+
+
+def _jacobian(
+    signature: Signature,
+    method: str,
+    function: Any,
+    leaves: Any,
+    x: list[Array],
+    sizes: tuple[int, int],
+    examples: int,
+) -> Jacobian:
+    """The Jacobian at the examples of one side, ready for a kernel of ``sizes``."""
+    if method == JACOBIAN_CONTRACTION:
+        return dense_jacobian(function, leaves, x)
+
+    def simpler(jacobian: Jacobian) -> Jacobian:
+        jacobian = without_projections(jacobian, signature.dtype)
+        return simplified(jacobian, sizes, examples, signature.reduction, signature.dtype)
+
+    return in_parts(lambda x: jacobian_of(function, leaves, x), simpler, x)

@@ -14,6 +14,7 @@ from jax import Array
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
 from ntk._cost import method_cost, shapes_of
 from ntk._kernel_inputs import Inputs, Signature, in_blocks
+from ntk._memory import compiler_options
 from ntk._methods import kernel_of
 
 # A program is not compiled when its estimate, made without fusion, is so many times the budget.
@@ -167,25 +168,32 @@ def measured_bytes(inputs: Inputs, method: str, cut: Tiling) -> int:
     }
     if inputs.x2 is not None:
         sides = {False}
-    programs = [program(cut.signature, method, _tile_shapes(inputs, cut, s)) for s in sides]
+    programs = [_program(inputs, method, cut, side) for side in sides]
     return max(p.memory_analysis().temp_size_in_bytes for p in programs)
 
 
 def tile_program(inputs: Inputs, method: str, cut: Tiling, tile: Tile) -> Any:
     """The compiled program of a tile, and whether it is that of examples with themselves."""
     same = inputs.x2 is None and tile.row == tile.column and tile.first == tile.second
-    return program(cut.signature, method, _tile_shapes(inputs, cut, same)), same
+    return _program(inputs, method, cut, same), same
+
+
+def _program(inputs: Inputs, method: str, cut: Tiling, same: bool) -> Any:
+    options = compiler_options(_estimate(inputs, method, cut))
+    shapes = _tile_shapes(inputs, cut, same)
+    return _compiled(cut.signature, method, shapes, tuple(options.items()))
 
 
 @functools.lru_cache(maxsize=256)
-def program(signature: Signature, method: str, shapes: Any) -> Any:
+def _compiled(signature: Signature, method: str, shapes: Any, options: Any) -> Any:
     """Compiled ahead of time for these shapes."""
     leaves, held, x1, x2 = shapes
     start = jax.ShapeDtypeStruct((), jnp.int32)
     starts = None if signature.block is None else (start, start)
     fn = functools.partial(kernel_of, signature, method)
     other = None if x2 is None else list(x2)
-    return jax.jit(fn).lower(list(leaves), list(held), list(x1), other, starts).compile()
+    lowered = jax.jit(fn).lower(list(leaves), list(held), list(x1), other, starts)
+    return lowered.compile(compiler_options=dict(options))
 
 
 def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:

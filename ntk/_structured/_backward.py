@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk._structured._forward import Taps, find_taps, location, run, variables
+from ntk._structured._jacobian import Group, Jacobian
 from ntk._structured._network import Axis, Factor, Index, Network, axis_of
 from ntk._structured._plan import (
     CONSTANT,
@@ -17,6 +18,7 @@ from ntk._structured._plan import (
     Step,
     has_derivative,
     inline,
+    is_complex,
     is_float,
     make_plan,
 )
@@ -46,19 +48,6 @@ _LINEAR = frozenset(
 )
 
 
-@dataclasses.dataclass(eq=False)
-class Jacobian:
-    """Networks of each parameter leaf; the whole Jacobian of a leaf is the sum of its networks.
-
-    Attributes:
-        networks: by leaf, in order.
-        outputs: one index per axis of the function's output.
-    """
-
-    networks: list[list[Network]]
-    outputs: tuple[Index, ...]
-
-
 def jacobian_of(function: Any, leaves: list[Array], x: list[Array]) -> Jacobian:
     """The Jacobian of ``function(leaves, example) -> array`` at every example of ``x``.
 
@@ -73,31 +62,22 @@ def jacobian_of(function: Any, leaves: list[Array], x: list[Array]) -> Jacobian:
     kinds = [CONSTANT] * consts + [PARAMETER] * len(leaves) + [DATA] * len(x)
     plan = make_plan(closed.jaxpr, kinds, [kind == DATA for kind in kinds])
     outputs = tuple(Index(size) for size in closed.jaxpr.outvars[0].aval.shape)
-    found: list[list[Network]] = []
+    found: list[Jacobian] = []
 
     def one(leaves, x):
         networks = _one_example(plan, closed.consts, [*leaves, *x], outputs)
-        found[:] = [networks.get(v, []) for v in plan.jaxpr.invars[: len(leaves)]]
-        factors = _factors(found)
-        shared = [f.array for f in factors if not f.batched]
-        return shared, [f.array for f in factors if f.batched]
+        groups = [Group(networks.get(v, [])) for v in plan.jaxpr.invars[: len(leaves)]]
+        found[:] = [Jacobian(groups, outputs)]
+        # An array of several factors is one afterwards, too.
+        arrays = {id(f.array): (f.array, f.batched) for f in found[0].factors}
+        return [{k: a for k, (a, b) in arrays.items() if b is batched} for batched in (False, True)]
 
-    shared, batched = jax.vmap(one, in_axes=(None, 0), out_axes=(None, 0))(leaves, x)
-    arrays = {True: iter(batched), False: iter(shared)}
-    new = {id(f): f.on(next(arrays[f.batched]), f.indices) for f in _factors(found)}
-    return Jacobian(
-        [
-            [dataclasses.replace(n, factors=tuple(new[id(f)] for f in n.factors)) for n in networks]
-            for networks in found
-        ],
-        outputs,
+    shared, batched = jax.vmap(one, in_axes=(None, 0), out_axes=[None, 0])(leaves, x)
+    arrays = shared | batched
+    (jacobian,) = found
+    return jacobian.replacing(
+        {id(f): f.on(arrays[id(f.array)], f.indices) for f in jacobian.factors}
     )
-
-
-def _factors(networks: list[list[Network]]) -> list[Factor]:
-    """Every factor once."""
-    every = [f for of_leaf in networks for network in of_leaf for f in network.factors]
-    return list({id(factor): factor for factor in every}.values())
 
 
 def _one_example(
@@ -152,7 +132,11 @@ def _head(plan: Plan, out: Any) -> list[tuple[Step, int, Any]]:
         if len(operands) != 1 or not (linear or is_elementwise(step.equation)):
             break
         operand = step.equation.invars[operands[0]]
-        if not is_float(operand) or (step.name == "dot_general" and products):
+        if (
+            not is_float(operand)
+            or is_complex(operand)
+            or (step.name == "dot_general" and products)
+        ):
             break
         products += step.name == "dot_general"
         chain.append((step, operands[0], operand))

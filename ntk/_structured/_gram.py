@@ -10,19 +10,19 @@ import numpy as np
 from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
-from ntk._structured._backward import Jacobian
 from ntk._structured._contract import Contractor, Letters, Operand
+from ntk._structured._implicit import Lookup
+from ntk._structured._jacobian import Jacobian
 from ntk._structured._network import (
     Axis,
     Factor,
     Index,
-    Lookup,
     Network,
     restrict_index,
     split_index,
+    without_delta,
 )
 from ntk._structured._rules import merged
-from ntk._structured._simplify import simplified
 
 FIRST, SECOND = "first", "second"
 # Of the rows of a symmetric kernel: with 8, nine sixteenths of the products remain.
@@ -40,10 +40,10 @@ def gram(first: Jacobian, second: Jacobian, sizes: tuple[int, int], reduction: R
     """
     contractor = Contractor(dtype)
     total = _Total(reduction, sizes, tuple(i.size for i in first.outputs), dtype)
-    for one, two in zip(first.networks, second.networks, strict=True):
-        for a in one:
-            for b in two:
-                _add_pair(total, contractor, a, b, first.outputs, second.outputs)
+    for one, two in zip(first.groups, second.groups, strict=True):
+        for a in one.networks:
+            for b in two.networks:
+                _add_pair(total, contractor, a, b, first.outputs, second.outputs, one.metric)
     return total.result()
 
 
@@ -56,7 +56,6 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
     count = max(1, min(MOST_BLOCKS, size // SMALLEST_BLOCK))
     if reduction.modes[0] != FULL or count == 1:
         return gram(jacobian, jacobian, (size, size), reduction, dtype)
-    jacobian = simplified(jacobian, size, reduction, dtype)
     edges = [round(size * k / count) for k in range(count + 1)]
     rows = []
     for start, stop in itertools.pairwise(edges):
@@ -77,20 +76,15 @@ def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -
 
 def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:
     """The Jacobian at some of its examples; one array is cut once."""
-    cut: dict[int, Array] = {}
-
-    def part(factor: Factor) -> Factor:
-        if not factor.batched:
-            return factor
-        if id(factor.array) not in cut:
-            cut[id(factor.array)] = factor.array[start:stop]
-        return dataclasses.replace(factor, array=cut[id(factor.array)])
-
-    networks = [
-        [dataclasses.replace(n, factors=tuple(part(f) for f in n.factors)) for n in of_leaf]
-        for of_leaf in jacobian.networks
-    ]
-    return Jacobian(networks, jacobian.outputs)
+    arrays = {id(f.array): f.array for f in jacobian.factors if f.batched}
+    cut = {key: array[start:stop] for key, array in arrays.items()}
+    return jacobian.replacing(
+        {
+            id(f): dataclasses.replace(f, array=cut[id(f.array)])
+            for f in jacobian.factors
+            if f.batched
+        }
+    )
 
 
 class _Total:
@@ -158,6 +152,7 @@ def _add_pair(
     b: Network,
     first_outputs: tuple[Index, ...],
     second_outputs: tuple[Index, ...],
+    metric: Factor | None,
 ) -> None:
     aligned = _align(a, b)
     if aligned is None:
@@ -181,6 +176,8 @@ def _add_pair(
     ends = {same.of(x) for x in total.lengths}
     sides = ((FIRST, a, same.of((FIRST, 0))), (SECOND, b, same.of((SECOND, 0))))
     operands, tables = _operands(sides, letter, ends, total.dtype)
+    if metric is not None:
+        operands.append(_diagonal(metric.array, tuple(letter(FIRST, i) for i in metric.indices)))
     present = {x for _, own in operands for x in own} | tables
     shared = {letter(FIRST, i): i.size for axis in a.axes for i in axis.indices}
     scale = a.scale * b.scale
@@ -225,7 +222,7 @@ def _looked_up(
 ) -> list[Operand]:
     """Lookups into one table: where two agree, or zeros and ones along the table."""
     if len(found) != 2 or elsewhere:
-        return [_diagonal(f.one_hot(dtype).array, (*own, target)) for f, own in found]
+        return [_diagonal(f.explicit(dtype).array, (*own, target)) for f, own in found]
     (first, one), (second, two) = found
     both = (*one, *two)
     rows = first.array.reshape(first.array.shape + (1,) * second.array.ndim)
@@ -256,29 +253,47 @@ class _Same:
 
 def _align(a: Network, b: Network) -> tuple[Network, Network] | None:
     """Both networks with equal indices on every axis, or None where they never overlap."""
-    for k in range(len(a.axes)):
-        one, two = a.axes[k], b.axes[k]
-        if (one.start, one.size) != (two.start, two.size):
-            start = max(one.start, two.start)
-            stop = min(one.start + one.size, two.start + two.size)
-            if start >= stop:
-                return None
-            a, b = _cut(a, k, start, stop), _cut(b, k, start, stop)
-        a, b = _refine(a, b, k)
-    return a, b
+    ranges = []
+    for one, two in zip(a.axes, b.axes, strict=True):
+        start = max(one.start, two.start)
+        stop = min(one.start + one.size, two.start + two.size)
+        if start >= stop:
+            return None
+        ranges.append((start, stop))
+    a, b = _within(a, ranges), _within(b, ranges)
+    found = _refined(a, b)
+    if found is None:
+        a, b = (_within(_as_one_factor(n), ranges) for n in (a, b))
+        found = _refined(a, b)
+    return found
 
 
-def _cut(network: Network, along: int, start: int, stop: int) -> Network:
-    axis = network.axes[along]
-    if (axis.start, axis.size) == (start, stop - start):
-        return network
-    others = [i for k, a in enumerate(network.axes) if k != along for i in a.indices]
-    if len(axis.indices) != 1 or axis.indices[0] in (*network.outputs, *others):
+def _within(network: Network, ranges: list[tuple[int, int]]) -> Network:
+    """The network on a range of each axis."""
+
+    def outside() -> list[int]:
+        return [
+            k
+            for k, (axis, (start, stop)) in enumerate(zip(network.axes, ranges, strict=True))
+            if (axis.start, axis.start + axis.size) != (start, stop)
+        ]
+
+    if any(len(network.axes[k].indices) != 1 or _stands_elsewhere(network, k) for k in outside()):
         network = _as_one_factor(network)
-        axis = network.axes[along]
-    cut, index = restrict_index(network, axis.indices[0], start - axis.start, stop - start)
-    axes = (*cut.axes[:along], Axis((index,), axis.full, start), *cut.axes[along + 1 :])
-    return dataclasses.replace(cut, axes=axes)
+    for k in outside():
+        axis, (start, stop) = network.axes[k], ranges[k]
+        network, index = restrict_index(
+            network, axis.indices[0], start - axis.start, stop - axis.start
+        )
+        axes = (*network.axes[:k], Axis((index,), axis.full, start), *network.axes[k + 1 :])
+        network = dataclasses.replace(network, axes=axes)
+    return network
+
+
+def _stands_elsewhere(network: Network, along: int) -> bool:
+    """Whether an index of an axis is an output as well, or part of another axis."""
+    others = [i for k, a in enumerate(network.axes) if k != along for i in a.indices]
+    return any(i in network.outputs or i in others for i in network.axes[along].indices)
 
 
 def _as_one_factor(network: Network) -> Network:
@@ -297,16 +312,24 @@ def _as_one_factor(network: Network) -> Network:
     return dataclasses.replace(found[0], factors=(factor.on(array, factor.indices),))
 
 
-def _refine(a: Network, b: Network, along: int) -> tuple[Network, Network]:
-    """The composite indices of one axis split until both sides have equal sizes."""
-    k = 0
-    while True:
-        one, two = a.axes[along].indices, b.axes[along].indices
-        if k >= len(one) or k >= len(two):
-            return a, b
-        left, right = one[k].size, two[k].size
-        if left > right:
-            a = split_index(a, one[k], (right, left // right))
-        elif right > left:
-            b = split_index(b, two[k], (left, right // left))
-        k += 1
+def _refined(a: Network, b: Network) -> tuple[Network, Network] | None:
+    """The composite indices of every axis split until both sides have equal sizes, if they can."""
+    for along in range(len(a.axes)):
+        k = 0
+        while k < min(len(n.axes[along].indices) for n in (a, b)):
+            left, right = (n.axes[along].indices[k].size for n in (a, b))
+            if max(left, right) % min(left, right):
+                return None
+            if left > right:
+                a = _split(a, along, k, (right, left // right))
+            elif right > left:
+                b = _split(b, along, k, (left, right // left))
+            k += 1
+    return a, b
+
+
+def _split(network: Network, along: int, k: int, sizes: tuple[int, int]) -> Network:
+    """One index of an axis in two; not of the others that it is."""
+    if _stands_elsewhere(network, along):
+        network = without_delta(network, along)
+    return split_index(network, network.axes[along].indices[k], sizes)

@@ -44,26 +44,20 @@ class Factor:
         return dataclasses.replace(self, array=array, indices=indices)
 
 
-@dataclass(frozen=True, eq=False)
-class Lookup(Factor):
-    """One where ``target`` is the integer in ``array``, zero elsewhere: a row of a table.
+class Implicit(Factor):
+    """A factor whose array is smaller than what it stands for.
 
-    A negative integer is no row. Two lookups in one table contract to the equality of their
-    integers, whatever the length of the table.
+    Its array need not have one axis per index of ``indices``.
     """
 
-    target: Index
-
     @property
-    def touched(self) -> tuple[Index, ...]:
-        return (*self.indices, self.target)
+    def implied(self) -> tuple[Index, ...]:
+        """The indices that can be cut, split or summed over in the explicit factor alone."""
+        raise NotImplementedError
 
-    def one_hot(self, dtype: Any) -> Factor:
-        """The same as a factor with an axis along the table."""
-        rows = jnp.arange(self.target.size, dtype=self.array.dtype)
-        rows = rows.reshape((1,) * self.array.ndim + (-1,))
-        array = (self.array[..., None] == rows).astype(dtype)
-        return Factor(array, self.touched, self.batched)
+    def explicit(self, dtype: Any) -> Factor:
+        """The factor in full, in ``dtype`` if its numbers have none of their own."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ def axis_of(size: int) -> Axis:
 
 def split_index(network: Network, index: Index, sizes: Sequence[int]) -> Network:
     """``index`` as a row-major tuple of new ones."""
-    network = without_lookups(network, index)
+    network = explicit(network, index)
     parts = tuple(Index(size) for size in sizes)
 
     def replaced(indices: tuple[Index, ...]) -> tuple[Index, ...]:
@@ -146,7 +140,7 @@ def split_index(network: Network, index: Index, sizes: Sequence[int]) -> Network
 
 def restrict_index(network: Network, index: Index, start: int, size: int) -> tuple[Network, Index]:
     """The network on ``start : start + size`` of an index, a new one in its place."""
-    network = without_lookups(network, index)
+    network = explicit(network, index)
     new = Index(size)
     factors = []
     for factor in network.factors:
@@ -161,15 +155,17 @@ def restrict_index(network: Network, index: Index, start: int, size: int) -> tup
     return dataclasses.replace(network, factors=tuple(factors)), new
 
 
-def without_lookups(network: Network, index: Index | None = None) -> Network:
-    """Lookups into ``index`` (None: all) as factors of zeros and ones."""
-    found = [isinstance(f, Lookup) and index in (None, f.target) for f in network.factors]
+def explicit(network: Network, index: Index | None = None) -> Network:
+    """Implicit factors in full: all of them, or those that imply ``index``."""
+    found = [
+        isinstance(f, Implicit) and (index is None or index in f.implied) for f in network.factors
+    ]
     if not any(found):
         return network
-    dtypes = [f.array.dtype for f in network.factors if not isinstance(f, Lookup)]
+    dtypes = [f.array.dtype for f in network.factors if jnp.issubdtype(f.array.dtype, jnp.floating)]
     dtype = jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
     factors = tuple(
-        f.one_hot(dtype) if isinstance(f, Lookup) and here else f
+        f.explicit(dtype) if isinstance(f, Implicit) and here else f
         for f, here in zip(network.factors, found, strict=True)
     )
     return dataclasses.replace(network, factors=factors)

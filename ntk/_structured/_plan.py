@@ -228,5 +228,10 @@ def has_derivative(equation: Any, position: int) -> bool:
 
 
 def is_float(atom: Any) -> bool:
-    """Whether a variable is of a floating point dtype."""
-    return jnp.issubdtype(atom.aval.dtype, jnp.floating)
+    """Whether a variable is of a floating point dtype, a complex one included."""
+    return jnp.issubdtype(atom.aval.dtype, jnp.inexact)
+
+
+def is_complex(atom: Any) -> bool:
+    """Whether a variable is complex: its derivatives are JAX's own."""
+    return jnp.issubdtype(atom.aval.dtype, jnp.complexfloating)

@@ -11,21 +11,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
 from ntk._structured._contract import Contractor
+from ntk._structured._implicit import Lookup, Patches, Window
 from ntk._structured._network import (
     Axis,
     Factor,
     Index,
-    Lookup,
     Network,
     axis_of,
+    explicit,
     restrict_index,
     split_index,
     without_delta,
-    without_lookups,
 )
-from ntk._structured._plan import PARAMETER, bind, has_derivative, inline
+from ntk._structured._plan import PARAMETER, bind, has_derivative, inline, is_complex
 from ntk._structured._values import Value, Values, broadcast, factor_of, lift, times_value
 
 Rule = Callable[[Any, int, Network, Any], "Network | None"]
@@ -36,6 +37,8 @@ def back(equation: Any, position: int, networks: list[Network | None], values: V
     """The network of operand ``position`` from those of the outputs (None: zero)."""
     name = equation.primitive.name
     known = [network for network in networks if network is not None]
+    if any(is_complex(atom) for atom in (*equation.invars, *equation.outvars)):
+        return general(equation, position, networks, values)
     if len(networks) == 1 and known:
         rule = _RULES.get(name)
         if rule is None and is_elementwise(equation):
@@ -177,19 +180,39 @@ def _same(equation, position, network, values):
 
 @_rule("mul")
 def _mul(equation, position, network, values):
-    other = values(equation.invars[1 - position])
-    network = _scaled(network, other)
+    network = _times(network, equation.invars[1 - position], values)
     return _match(equation.invars[position], network)
 
 
 @_rule("div")
 def _div(equation, position, network, values):
-    top, bottom = (values(atom) for atom in equation.invars)
+    bottom = values(equation.invars[1])
     if position == 0:
         inverse = dataclasses.replace(bottom, array=1 / jnp.asarray(bottom.array))
         return _match(equation.invars[0], _scaled(network, inverse))
-    array, loops, batched = lift(lambda a, b: -a / (b * b), top, bottom)
-    return _match(equation.invars[1], _scaled(network, _value(array, loops, batched)))
+    array = jnp.asarray(bottom.array)
+    network = _scaled(network, dataclasses.replace(bottom, array=-1 / (array * array)))
+    return _match(equation.invars[1], _times(network, equation.invars[0], values))
+
+
+@_rule("integer_pow", "square")
+def _power(equation, position, network, values):
+    """A square keeps its argument as it is, which a product with it recognises."""
+    if equation.params.get("y", 2) != 2:
+        return _elementwise(equation, position, network, values)
+    network = dataclasses.replace(network, scale=2 * network.scale)
+    return _times(network, equation.invars[0], values)
+
+
+def _times(network: Network, atom: Any, values: Values) -> Network:
+    """Times a variable; where that is a product of parameters, times both, each as it is."""
+    known = isinstance(values, Values) and not isinstance(atom, core.Literal)
+    step = values.plan.source.get(atom) if known else None
+    if step is None or step.kind != PARAMETER or step.name != "mul" or is_complex(atom):
+        return _scaled(network, values(atom))
+    for factor in step.equation.invars:
+        network = _times(network, factor, values)
+    return network
 
 
 def _scaled(network: Network, value: Value) -> Network:
@@ -352,7 +375,7 @@ def _dynamic_slice(equation, position, network, values):
             axes.append(axis)
             continue
         start = values(atom)
-        first = jnp.clip(jnp.asarray(start.array), 0, full - axis.full)
+        first = jnp.clip(_wide(jnp.asarray(start.array)), 0, full - axis.full)
         steps = jnp.arange(axis.full, dtype=first.dtype).reshape((1,) * first.ndim + (-1,))
         array = first[..., None] + steps
         rows = Value(array, (axis.full,), (0,), start.loops, start.batched)
@@ -376,7 +399,7 @@ def _gather(equation, position, network, values):
     offset = [int(k) for k in numbers.offset_dims]
     places = tuple(a for k, a in enumerate(network.axes) if k not in offset)
     ids = values(equation.invars[1])
-    array = ids.whole()[..., 0]
+    array = _wide(ids.whole()[..., 0])
     if params["mode"] == jax.lax.GatherScatterMode.CLIP:
         array = jnp.clip(array, 0, shape[along] - 1)
     else:
@@ -386,6 +409,11 @@ def _gather(equation, position, network, values):
     kept = iter([network.axes[k] for k in offset])
     axes = [Axis((target,), n) if k == along else next(kept) for k, n in enumerate(shape)]
     return network.with_factor(lookup(rows, places, target)).with_axes(axes)
+
+
+def _wide(integers: Any) -> Any:
+    """In at least 32 bits: a table may be longer than the integers' own dtype can say."""
+    return integers.astype(jnp.promote_types(integers.dtype, jnp.int32))
 
 
 def lookup(rows: Value, axes: tuple[Axis, ...], target: Index) -> Lookup:
@@ -498,53 +526,49 @@ def _conv(equation, position, network, values):
         return None
     numbers = params["dimension_numbers"]
     image, kernel = (atom.aval for atom in equation.invars)
-    spatial = tuple(kernel.shape[k] for k in numbers.rhs_spec[2:])
-
-    def patches(image):
-        return jax.lax.conv_general_dilated_patches(
-            image,
-            spatial,
-            params["window_strides"],
-            params["padding"],
-            params["lhs_dilation"],
-            params["rhs_dilation"],
-            jax.lax.ConvDimensionNumbers(
-                numbers.lhs_spec, _patch_spec(len(spatial)), numbers.out_spec
-            ),
-            precision=params["precision"],
-        )
-
-    array, loops, batched = lift(patches, values(equation.invars[0]))
-    depth = len(loops)
-    out = network.axes
-    feature = out[numbers.out_spec[1]]
+    group: tuple[Index, ...] = ()
+    feature = network.axes[numbers.out_spec[1]]
     if groups > 1:
         network, feature, group = _split_groups(network, numbers.out_spec[1], groups)
-        out = network.axes
-    else:
-        group = ()
-    # [loops, batch, features * kernel, *positions], in that order.
-    array = jnp.transpose(array, [*range(depth), *(depth + k for k in numbers.out_spec)])
+    out = network.axes
     channels = axis_of(image.shape[numbers.lhs_spec[1]] // groups)
-    kernel_axes = [axis_of(size) for size in spatial]
-    positions = [out[k] for k in (numbers.out_spec[0], *numbers.out_spec[2:])]
-    indices = [
-        *loops,
-        *positions[0].indices,
-        *group,
-        *channels.indices,
-        *(i for axis in kernel_axes for i in axis.indices),
-        *(i for axis in positions[1:] for i in axis.indices),
-    ]
-    if len(set(indices)) < len(indices) or not all(axis.is_whole for axis in out):
+    axes: list[Any] = [None] * len(kernel.shape)
+    axes[numbers.rhs_spec[0]], axes[numbers.rhs_spec[1]] = feature, channels
+    seen: list[Any] = [None] * len(image.shape)
+    seen[numbers.lhs_spec[0]] = out[numbers.out_spec[0]].indices
+    seen[numbers.lhs_spec[1]] = (*group, *channels.indices)
+    pads = [(0, 0, 0)] * len(image.shape)
+    for k, (at, before, after) in enumerate(
+        zip(numbers.lhs_spec[2:], numbers.rhs_spec[2:], numbers.out_spec[2:], strict=True)
+    ):
+        taps = axes[before] = axis_of(kernel.shape[before])
+        pads[at] = (*params["padding"][k], params["lhs_dilation"][k] - 1)
+        seen[at] = Window(
+            taps.indices,
+            taps.size,
+            out[after].indices,
+            out[after].size,
+            params["window_strides"][k],
+            params["rhs_dilation"][k],
+        )
+    patches = _patches(values(equation.invars[0]), pads, seen)
+    unique = len(set(patches.touched)) == len(patches.touched)
+    if not unique or not all(axis.is_whole for axis in out):
         return None
-    factor = Factor(array.reshape([i.size for i in indices]), tuple(indices), batched)
-    axes: list[Axis | None] = [None] * len(kernel.shape)
-    axes[numbers.rhs_spec[0]] = feature
-    axes[numbers.rhs_spec[1]] = channels
-    for k, axis in zip(numbers.rhs_spec[2:], kernel_axes, strict=True):
-        axes[k] = axis
-    return _summed(network, factor, tuple(axes))  # type: ignore[arg-type]
+    return _summed(network, patches, tuple(axes))
+
+
+def _patches(image: Value, pads: list[tuple[int, int, int]], axes: list[Any]) -> Factor:
+    """What a kernel sees of an image, all at once where it has a single tap."""
+
+    def padded(array):
+        return jax.lax.pad(array, jnp.zeros((), array.dtype), pads)
+
+    array, loops, batched = lift(padded, image)
+    lead = [(index,) for index in loops]
+    patches = Patches(array, (), batched, (*lead, *axes))
+    taps = math.prod(axes[k - len(lead)].size for k in patches.windows)
+    return patches.explicit() if taps == 1 else patches
 
 
 @_rule("custom_linear_solve")
@@ -586,10 +610,6 @@ def _reaches(jaxpr: Any, atom: Any, source: Any) -> bool:
     return any(_reaches(jaxpr, a, source) for e in makers for a in e.invars)
 
 
-def _patch_spec(num_spatial: int) -> tuple[int, ...]:
-    return tuple(range(2 + num_spatial))
-
-
 def _split_groups(network: Network, along: int, groups: int):
     """The feature axis as (group, feature in group), and the group's indices."""
     network = without_delta(whole(network), along)
@@ -609,7 +629,7 @@ def _split_groups(network: Network, along: int, groups: int):
 
 def dense(network: Network) -> Factor:
     """The network as one factor on its outputs, loops and whole axes, fresh indices for these."""
-    network = without_lookups(network)
+    network = explicit(network)
     axes = network.axes
     fresh = [axis_of(axis.full) for axis in axes]
     batched = any(factor.batched for factor in network.factors)
