@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +64,8 @@ def reduction_of(trace_axes: Any, diagonal_axes: Any, ndim: int) -> Reduction:
 
 
 def _as_axes(name: str, axes: Any) -> Sequence[int]:
-    given = axes if isinstance(axes, (tuple, list)) else (axes,)
     try:
+        given = tuple(axes) if isinstance(axes, Iterable) else (axes,)
         if any(isinstance(axis, bool) for axis in given):
             raise TypeError
         return [operator.index(axis) for axis in given]

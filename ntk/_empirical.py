@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import jax
@@ -127,8 +128,8 @@ def _budget(memory_budget: float | None) -> int:
     """
     if memory_budget is None:
         return default_budget(jax.devices()[0])
-    if isinstance(memory_budget, bool) or not isinstance(memory_budget, (int, float)):
+    if isinstance(memory_budget, bool) or not isinstance(memory_budget, Real):
         raise TypeError(f"memory_budget must be a number of bytes, got {memory_budget!r}")
     if not math.isfinite(memory_budget) or memory_budget < 1:
-        raise ValueError(f"memory_budget must be at least one byte, got {memory_budget!r}")
+        raise ValueError(f"memory_budget must be finite and at least 1 byte, got {memory_budget!r}")
     return int(memory_budget)

@@ -1,7 +1,8 @@
 """The arguments of a finite-width kernel: checked, flattened, and as a function of one example."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,8 @@ class Inputs:
         leaves, held: floating point parameters, and the other arrays of the tree.
         x1, x2: leaves of the inputs, ``[n1, ...]`` and ``[n2, ...]``; ``x2`` None: ``x1``.
         output_shape: of one example.
+        traced: within a JAX transformation, where no value can be looked at and no compiled
+            program be run.
     """
 
     signature: Signature
@@ -83,15 +86,11 @@ class Inputs:
     x1: list[Any]
     x2: list[Any] | None
     output_shape: tuple[int, ...]
+    traced: bool
 
     @property
     def sizes(self) -> tuple[int, int]:
         return len(self.x1[0]), len((self.x1 if self.x2 is None else self.x2)[0])
-
-    @property
-    def traced(self) -> bool:
-        """Called under a JAX transformation: no value can be looked at."""
-        return not is_concrete((self.leaves, self.held, self.x1, self.x2))
 
 
 def check_inputs(
@@ -102,8 +101,14 @@ def check_inputs(
     trace_axes: Any,
     diagonal_axes: Any,
     name: str = "x1",
+    derivatives: bool = True,
 ) -> Inputs:
-    """The call's inputs; ``name`` is what messages call ``x1``.
+    """The call's inputs.
+
+    Args:
+        f, params, x1, x2, trace_axes, diagonal_axes: of the kernel.
+        name: what messages call ``x1``.
+        derivatives: whether the kernel is of derivatives by the parameters.
 
     Raises:
         TypeError: f is not callable or does not return one array; axes that are not ints.
@@ -113,7 +118,13 @@ def check_inputs(
     """
     if not callable(f):
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
+    for leaf in jax.tree.leaves(params):
+        _require_dtype("params", leaf)
     leaves, held, layout = split_floats(params)
+    if derivatives and not leaves:
+        raise ValueError("params has no floating point leaf to differentiate by")
+    if derivatives and any(jnp.issubdtype(a.dtype, jnp.complexfloating) for a in leaves):
+        raise TypeError("params must be real, got a complex leaf")
     require_finite("params", params)
     first, x_tree = _leaves_of(name, x1)
     second = None
@@ -127,26 +138,48 @@ def check_inputs(
                     f"x1 and x2 must have equal shapes but for the first axis, got {a.shape} and "
                     f"{b.shape}"
                 )
-    output = _output_of(f, params, x_tree, first)
+    output = _output_of(f, leaves, held, layout, x_tree, first)
     reduction = reduction_of(trace_axes, diagonal_axes, len(output.shape))
     dtype = output.dtype if jnp.finfo(output.dtype).bits >= 32 else jnp.dtype(jnp.float32)
-    inputs = Inputs(
-        Signature(
-            f if isinstance(f, Hashable) else ByIdentity(f), layout, x_tree, reduction, dtype
-        ),
-        leaves,
-        held,
-        first,
-        second,
-        output.shape[1:],
-    )
+    signature = Signature(_hashable(f), layout, x_tree, reduction, dtype)
+    arrays = leaves, held, first, second
+    traced = not is_concrete(arrays) or not is_concrete(jnp.zeros(())) or not _compiles()
+    inputs = Inputs(signature, leaves, held, first, second, output.shape[1:], traced)
     if reduction.modes[0] != "full" and inputs.sizes[0] != inputs.sizes[1]:
         raise ValueError(
             f"a diagonal or trace over the batch axis needs as many examples in x2 as in x1, got "
             f"{inputs.sizes[0]} and {inputs.sizes[1]}"
         )
-    _refuse_mixing(inputs)
+    if not traced and _refuse_mixing(inputs):
+        inputs = dataclasses.replace(inputs, traced=True)
     return inputs
+
+
+def _hashable(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f``, by its identity where it has no hash."""
+    try:
+        hash(f)
+    except (TypeError, ValueError):
+        return ByIdentity(f)
+    return f
+
+
+def _compiles() -> bool:
+    return not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+
+
+def _require_dtype(name: str, array: Any) -> None:
+    """Raise for an array of a dtype that JAX has not."""
+    dtype = getattr(array, "dtype", None)
+    if dtype is None or isinstance(array, jax.Array):
+        return
+    try:
+        jax.eval_shape(lambda: jnp.zeros((), dtype))
+        known = dtype.isnative
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise TypeError(f"{name} must hold numbers of a dtype that JAX has, got {dtype!r}")
 
 
 def _leaves_of(name: str, x: Any) -> tuple[list[Any], Any]:
@@ -157,8 +190,7 @@ def _leaves_of(name: str, x: Any) -> tuple[list[Any], Any]:
     for array in arrays:
         if array.ndim == 0:
             raise ValueError(f"{name} must have a leading axis over examples, got a scalar")
-        if array.dtype == object or array.dtype.kind in "US":
-            raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+        _require_dtype(name, array)
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise ValueError(f"the arrays of {name} differ in their number of examples: {lengths}")
@@ -193,9 +225,17 @@ def _is_finite(array: Any) -> bool:
         return bool(jnp.all(jnp.isfinite(array)))
 
 
-def _output_of(f: Callable[..., Any], params: Any, x_tree: Any, x: list[Any]) -> Any:
-    shapes = [jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in x]
-    output = jax.eval_shape(lambda p: f(p, _zeros(x_tree, shapes)), params)
+def _output_of(
+    f: Callable[..., Any], leaves: Any, held: Any, layout: Layout, x_tree: Any, x: list[Any]
+) -> Any:
+    def apply(leaves: Any, held: Any, arrays: Any) -> Any:
+        return f(layout.join(leaves, held), jax.tree.unflatten(x_tree, arrays))
+
+    def shape(a: Any) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype, allow_extended_dtype=True)
+        return jax.ShapeDtypeStruct(a.shape, dtype)
+
+    output = jax.eval_shape(apply, leaves, held, [shape(a) for a in x])
     n = len(x[0])
     if not isinstance(output, jax.ShapeDtypeStruct):
         raise TypeError(f"f must return one array [n, ...], got {jax.tree.structure(output)}")
@@ -223,22 +263,20 @@ def is_concrete(tree: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def _zeros(tree: Any, shapes: list[Any]) -> Any:
-    return jax.tree.unflatten(tree, [jnp.zeros(s.shape, s.dtype) for s in shapes])
-
-
 # So many examples are run together and alone.
 _COMPARED = 16
 
 
-def _refuse_mixing(inputs: Inputs) -> None:
-    """Raise where an example's output depends on another one: batch norm in training mode."""
-    if inputs.traced or inputs.sizes[0] < 2:
-        return
+def _refuse_mixing(inputs: Inputs) -> bool:
+    """Raise where an example's output depends on another one: batch norm in training mode.
+
+    Returns:
+        Whether nothing can be said, as f holds a value that is being traced.
+    """
     some = [jnp.asarray(a[:_COMPARED]) for a in inputs.x1]
     together, alone = _together_and_alone(inputs.signature, inputs.leaves, inputs.held, some)
     if isinstance(together, jax.core.Tracer):
-        return  # in a function being traced, or f holds a value of one
+        return True
     together, alone = (np.asarray(a, np.float64) for a in (together, alone))
     scale = float(np.abs(together).max()) or 1.0
     eps = float(jnp.finfo(inputs.signature.dtype).eps)
@@ -249,6 +287,7 @@ def _refuse_mixing(inputs: Inputs) -> None:
             "examples are taken away (batch normalisation in training mode does so); a kernel "
             "between examples needs a function of each"
         )
+    return False
 
 
 @functools.partial(jax.jit, static_argnums=0)

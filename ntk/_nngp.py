@@ -47,7 +47,7 @@ def empirical_nngp(
         TypeError, ValueError: as :func:`ntk.empirical_ntk`; features without a feature axis, or
             the feature axis named in ``trace_axes`` or ``diagonal_axes``.
     """
-    inputs = check_inputs(features, params, x1, x2, trace_axes, diagonal_axes)
+    inputs = check_inputs(features, params, x1, x2, trace_axes, diagonal_axes, derivatives=False)
     modes = inputs.signature.reduction.modes
     if len(modes) < 2:
         raise ValueError("features must return [n, ..., p], got one number per example")

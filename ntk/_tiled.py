@@ -87,8 +87,8 @@ def _rows(arrays: list[Any], start: int, count: int) -> list[Array]:
 
 def _stacked(arrays: list[Any], starts: list[int], count: int, sharding: Any) -> list[Array]:
     def stack(array: Any) -> Array:
-        blocks = np.stack([np.asarray(array[s : s + count]) for s in starts])
-        return jax.device_put(blocks.astype(jax.dtypes.canonicalize_dtype(blocks.dtype)), sharding)
+        blocks = jnp.stack([jnp.asarray(array[s : s + count]) for s in starts])
+        return jax.device_put(blocks, sharding)
 
     return [stack(a) for a in arrays]
 

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from ntk._float_leaves import split_floats
 from ntk._kernel_inputs import check_inputs
 from ntk._known_answer import check_backend
 from ntk._operator import _eigenpairs, _logdet, _solve, _trace
@@ -285,10 +283,5 @@ def _checked(
     batch_size: int | None,
     vector_batch_size: int | None,
 ) -> Jacobian:
-    leaves, _, _ = split_floats(params)
-    if not leaves:
-        raise ValueError("params has no floating point leaves to differentiate")
-    if any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves):
-        raise ValueError("params must be real, got a complex leaf")
     inputs = check_inputs(f, params, x, None, (), (), name="x")
     return jacobian_of(inputs, batch_size, vector_batch_size)

@@ -67,17 +67,26 @@ def jacobian_of(function: Any, leaves: list[Array], x: list[Array]) -> Jacobian:
     def one(leaves, x):
         networks = _one_example(plan, closed.consts, [*leaves, *x], outputs)
         groups = [Group(networks.get(v, [])) for v in plan.jaxpr.invars[: len(leaves)]]
-        found[:] = [Jacobian(groups, outputs)]
-        # An array of several factors is one afterwards, too.
-        arrays = {id(f.array): (f.array, f.batched) for f in found[0].factors}
-        return [{k: a for k, (a, b) in arrays.items() if b is batched} for batched in (False, True)]
+        jacobian = Jacobian(groups, outputs)
+        # An array of several factors is one afterwards, too; until then a number stands for it.
+        arrays = {id(f.array): f.array for f in jacobian.factors}
+        numbers = {key: k for k, key in enumerate(arrays)}
+        batched = {numbers[id(f.array)] for f in jacobian.factors if f.batched}
+        found[:] = [
+            jacobian.replacing(
+                {id(f): f.on(numbers[id(f.array)], f.indices) for f in jacobian.factors}
+            )
+        ]
+        by_number = dict(enumerate(arrays.values()))
+        return (
+            {k: a for k, a in by_number.items() if k not in batched},
+            {k: a for k, a in by_number.items() if k in batched},
+        )
 
-    shared, batched = jax.vmap(one, in_axes=(None, 0), out_axes=[None, 0])(leaves, x)
+    shared, batched = jax.vmap(one, in_axes=(None, 0), out_axes=(None, 0))(leaves, x)
     arrays = shared | batched
     (jacobian,) = found
-    return jacobian.replacing(
-        {id(f): f.on(arrays[id(f.array)], f.indices) for f in jacobian.factors}
-    )
+    return jacobian.replacing({id(f): f.on(arrays[f.array], f.indices) for f in jacobian.factors})
 
 
 def _one_example(

@@ -304,11 +304,13 @@ def _as_one_factor(network: Network) -> Network:
     def one(arrays: list[Array]) -> Array:
         left = iter(arrays)
         factors = tuple(f.on(next(left), f.indices) if f.batched else f for f in network.factors)
-        found[:] = [merged(dataclasses.replace(network, factors=factors))]
-        return found[0].factors[0].array
+        whole = merged(dataclasses.replace(network, factors=factors))
+        (factor,) = whole.factors
+        found[:] = [dataclasses.replace(whole, factors=(factor.on(None, factor.indices),))]
+        return factor.array
 
     array = jax.vmap(one)(batched) if batched else one([])
-    factor = found[0].factors[0]
+    (factor,) = found[0].factors
     return dataclasses.replace(found[0], factors=(factor.on(array, factor.indices),))
 
 

@@ -39,7 +39,7 @@ class Factor:
         """Every index on which its value depends."""
         return self.indices
 
-    def on(self, array: Array, indices: tuple[Index, ...]) -> "Factor":
+    def on(self, array: Any, indices: tuple[Index, ...]) -> "Factor":
         """The factor with another array and its indices."""
         return dataclasses.replace(self, array=array, indices=indices)
 
