@@ -15,7 +15,7 @@ from ntk._kernel_inputs import Inputs, check_inputs
 from ntk._known_answer import check_backend
 from ntk._memory import compiler_options, default_budget
 from ntk._methods import METHODS, kernel_of
-from ntk._tiled import spread_kernel, tiled_kernel
+from ntk._tiled import home_of, spread_kernel, tiled_kernel
 from ntk._tiles import choose_tiling, mapped_kernel
 
 
@@ -43,7 +43,8 @@ def empirical_ntk(
 
     Args:
         f: ``f(params, x[n, ...]) -> [n, *d]``, each example on its own. Its compiled kernel is
-            kept and found again by ``f``: pass the same function, not a new lambda every time.
+            kept, with what ``f`` holds, and found again by ``f``: pass the same function, not a
+            new lambda every time.
         params: a pytree; leaves that are not floating point are held.
         x1: inputs ``[n1, ...]``, an array or a pytree of arrays; NumPy arrays, memory-mapped
             ones too, stay on the host but for the rows of a tile.
@@ -89,8 +90,9 @@ def empirical_ntk(
         return spread_kernel(inputs, method, cut, mesh, progress)
     if not exact and cost_by(inputs, method).temporary_bytes <= budget:
         return _in_one_piece(inputs, method)
-    cut = choose_tiling(inputs, method, budget, exact, 1)
-    return tiled_kernel(inputs, method, cut, progress)
+    with jax.default_device(home_of(inputs)):
+        cut = choose_tiling(inputs, method, budget, exact, 1)
+        return tiled_kernel(inputs, method, cut, progress)
 
 
 def cost(

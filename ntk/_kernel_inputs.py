@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from jax.extend import core
 
 from ntk._axes import Reduction, reduction_of
 from ntk._float_leaves import Layout, path_name, split_floats
+from ntk._operations import inner_jaxprs
 
 
 @dataclass(frozen=True)
@@ -274,20 +275,34 @@ def _refuse_mixing(inputs: Inputs) -> bool:
         Whether nothing can be said, as f holds a value that is being traced.
     """
     some = [jnp.asarray(a[:_COMPARED]) for a in inputs.x1]
-    together, alone = _together_and_alone(inputs.signature, inputs.leaves, inputs.held, some)
+    together, alone, rounding = _together_and_alone(
+        inputs.signature, inputs.leaves, inputs.held, some
+    )
     if isinstance(together, jax.core.Tracer):
         return True
     together, alone = (np.asarray(a, np.float64) for a in (together, alone))
     scale = float(np.abs(together).max()) or 1.0
-    eps = float(jnp.finfo(inputs.signature.dtype).eps)
     gap = float(np.abs(together - alone).max())
-    if gap > 1e4 * eps * scale:
+    if gap > float(rounding) * scale:
         raise ValueError(
             f"f mixes the examples of a batch: an output changes by {gap:.2g} when the other "
             "examples are taken away (batch normalisation in training mode does so); a kernel "
             "between examples needs a function of each"
         )
     return False
+
+
+def _epsilons(jaxpr: core.Jaxpr) -> Iterator[float]:
+    """Machine epsilon of every dtype that a program computes in."""
+    dtypes = [getattr(var.aval, "dtype", None) for var in (*jaxpr.invars, *jaxpr.outvars)]
+    for equation in jaxpr.eqns:
+        dtypes += [getattr(var.aval, "dtype", None) for var in equation.outvars]
+        for value in equation.params.values():
+            for inner in inner_jaxprs(value):
+                yield from _epsilons(inner)
+    for dtype in {d for d in dtypes if d is not None}:
+        if jnp.issubdtype(dtype, jnp.inexact):
+            yield float(jnp.finfo(dtype).eps)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -304,4 +319,7 @@ def _together_and_alone(signature: Signature, leaves: list[Array], held: Any, x:
     def alone(example: list[Array]) -> Array:
         return core.jaxpr_as_fun(closed)(*leaves, *example)[0]
 
-    return apply(x), jax.vmap(alone)(x)
+    # How far two programs of f may differ, relative to its outputs.
+    coarsest = max(_epsilons(closed.jaxpr))
+    rounding = 32 * coarsest if coarsest > 1e-4 else 1e4 * coarsest
+    return apply(x), jax.vmap(alone)(x), np.float32(rounding)

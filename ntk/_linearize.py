@@ -1,7 +1,7 @@
 """Taylor polynomials of a network in its parameters."""
 
-import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -54,7 +54,7 @@ def taylor_expand(
         ValueError: ``degree`` is not an integer of at least 0, ``params`` is not finite, or (from
             the returned function) ``new_params`` has other leaves or shapes than ``params``.
     """
-    if isinstance(degree, bool) or not isinstance(degree, int) or degree < 0:
+    if isinstance(degree, bool) or not isinstance(degree, Integral) or degree < 0:
         raise ValueError(f"degree must be an integer of at least 0, got {degree!r}")
     if not callable(f):
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
@@ -71,19 +71,21 @@ def taylor_expand(
             lower, tangents = jax.jvp(lambda q: derivatives(q, order - 1), (p,), (direction,))
             return (*lower, tangents[-1])
 
-        return jax.tree.map(_taylor_sum, *derivatives(point, degree))
+        return jax.tree.map(_taylor_sum, *derivatives(point, int(degree)))
 
     return polynomial
 
 
-def _taylor_sum(*derivatives: Array) -> Array:
+def _taylor_sum(*derivatives: Any) -> Array:
     """``sum_k derivatives[k] / k!``; an output that is not floating point has no derivative."""
-    total = derivatives[0]
-    if not jnp.issubdtype(total.dtype, jnp.inexact):
-        return total
-    for order, derivative in enumerate(derivatives[1:], start=1):
-        total = total + derivative / math.factorial(order)
-    return total
+    lowest = jnp.asarray(derivatives[0])
+    if not jnp.issubdtype(lowest.dtype, jnp.inexact):
+        return lowest
+    total = jnp.zeros_like(lowest)
+    # From the highest down, so that no factorial leaves the range of the dtype.
+    for order in range(len(derivatives) - 1, 0, -1):
+        total = (derivatives[order] + total) / order
+    return lowest + total
 
 
 def _difference(new_params: Any, params: Any) -> list[Array]:

@@ -23,16 +23,18 @@ PATIENCE = 2.0
 def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Array:
     """The kernel, one tile at a time; only a tile's examples are on the device."""
     tiles = tiles_of(inputs, cut)
+    home = home_of(inputs)
+    leaves, held = jax.device_put((inputs.leaves, inputs.held), home)
     kernel = _empty(inputs, cut) if len(tiles) > 1 else None
     for tile in _bar(tiles, progress):
         compiled, same = tile_program(inputs, method, cut, tile)
-        x1 = _rows(inputs.x1, tile.row, cut.rows)
+        x1 = _rows(inputs.x1, tile.row, cut.rows, home)
         other = inputs.x1 if inputs.x2 is None else inputs.x2
-        x2 = None if same else _rows(other, tile.column, cut.columns)
+        x2 = None if same else _rows(other, tile.column, cut.columns, home)
         starts = (
             None if cut.signature.block is None else (jnp.int32(tile.first), jnp.int32(tile.second))
         )
-        value = compiled(inputs.leaves, inputs.held, x1, x2, starts)
+        value = compiled(leaves, held, x1, x2, starts)
         kernel = value if kernel is None else _placed(kernel, value, inputs, cut, tile)
         # One tile at a time in memory.
         jax.block_until_ready(kernel)
@@ -81,8 +83,14 @@ def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, 
     )
 
 
-def _rows(arrays: list[Any], start: int, count: int) -> list[Array]:
-    return [jnp.asarray(a[start : start + count]) for a in arrays]
+def home_of(inputs: Inputs) -> Any:
+    """The device of the parameters; JAX's default one where they lie on several."""
+    devices = inputs.leaves[0].devices()
+    return next(iter(devices)) if len(devices) == 1 else jnp.zeros(()).device
+
+
+def _rows(arrays: list[Any], start: int, count: int, home: Any) -> list[Array]:
+    return [jax.device_put(jnp.asarray(a[start : start + count]), home) for a in arrays]
 
 
 def _stacked(arrays: list[Any], starts: list[int], count: int, sharding: Any) -> list[Array]:

@@ -181,12 +181,23 @@ def tile_program(inputs: Inputs, method: str, cut: Tiling, tile: Tile) -> Any:
 def _program(inputs: Inputs, method: str, cut: Tiling, same: bool) -> Any:
     options = compiler_options(_estimate(inputs, method, cut))
     shapes = _tile_shapes(inputs, cut, same)
-    return _compiled(cut.signature, method, shapes, tuple(options.items()))
+    return _compiled(cut.signature, method, shapes, tuple(options.items()), _settings())
+
+
+def _settings() -> tuple[Any, ...]:
+    """Settings of JAX that a compiled program depends on."""
+    config: Any = jax.config
+    return (
+        config.jax_default_matmul_precision,
+        config.jax_default_device,
+        config.jax_enable_x64,
+        config.jax_debug_nans,
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(signature: Signature, method: str, shapes: Any, options: Any) -> Any:
-    """Compiled ahead of time for these shapes."""
+def _compiled(signature: Signature, method: str, shapes: Any, options: Any, settings: Any) -> Any:
+    """Compiled ahead of time for these shapes, under these settings."""
     leaves, held, x1, x2 = shapes
     start = jax.ShapeDtypeStruct((), jnp.int32)
     starts = None if signature.block is None else (start, start)

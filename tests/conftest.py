@@ -1,11 +1,28 @@
 """Strict JAX for every test: 64-bit on, no silent promotion of ranks or dtypes."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
+
+from ntk._tiles import _compiled
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Every compiled program takes some of a process's memory mappings, of which Linux allows 65530;
+# beyond them XLA crashes.
+MOST_MAPPINGS = 20_000
+
+
+@pytest.fixture(autouse=True)
+def _room_for_programs():
+    yield
+    mappings = pathlib.Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        _compiled.cache_clear()

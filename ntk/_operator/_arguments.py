@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -12,21 +14,26 @@ from ntk._kernel_inputs import is_concrete
 
 def check_count(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
     """``value`` as an integer between ``low`` and ``high``, or a ValueError that names it."""
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
         bounds = f"of at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
-    return value
+    return int(value)
 
 
 def check_tolerance(tolerance: Any, dtype: Any) -> float:
     """A relative tolerance strictly between 0 and 1; ``None`` is the root of machine epsilon."""
     if tolerance is None:
         return float(jnp.finfo(dtype).eps) ** 0.5
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
         raise ValueError(f"tolerance must be a number between 0 and 1, got {tolerance!r}")
-    if not 0 < tolerance < 1:
+    if not 0 < float(tolerance) < 1:
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance!r}")
+    if float(tolerance) < jnp.finfo(dtype).eps:
+        raise ValueError(
+            f"tolerance {tolerance} is below the precision of {jnp.dtype(dtype).name}, "
+            f"{float(jnp.finfo(dtype).eps):.3g}"
+        )
     return float(tolerance)
 
 
@@ -50,6 +57,10 @@ def check_key(key: Any, what: str) -> Array:
     """One random key, given."""
     if key is None:
         raise ValueError(f"{what} is random: pass key=jax.random.key(seed)")
+    try:
+        jax.eval_shape(jax.random.bits, key)
+    except (TypeError, ValueError):
+        raise ValueError(f"key must be one jax.random.key, got {key!r}") from None
     return key
 
 

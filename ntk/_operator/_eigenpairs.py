@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk._operator._jacobian import Jacobian
+from ntk._operator._length import length, length_or_one
 from ntk._operator._trace import quadratic_forms
 
 # Of a Krylov basis before it restarts: the memory against the number of products.
@@ -60,29 +61,31 @@ def top_eigenpairs(
     held = jax.lax.stop_gradient(jacobian)
     product = held.product()
     width, most = _basis_size(held.size, k, jnp.dtype(held.dtype).itemsize)
+    start = jax.random.normal(key, (width, held.size), held.dtype)
+    # In units in which its norm is about one: squares of residuals then stay within range.
+    unit = length_or_one(product(start[0])) / length(start[0])
 
     def many(rows: Array) -> Array:
-        return held.over_vectors(product, rows)
+        return held.over_vectors(product, rows) / unit
 
     if most == width:
         max_steps = 1  # the first block spans the whole space
 
     def unfinished(state: _State) -> Array:
-        worst = jnp.max(jnp.linalg.norm(state.residuals[:k], axis=1))
+        worst = jnp.max(length(state.residuals[:k]))
         going = ~(worst <= tolerance * state.values[0]) & (state.steps < max_steps)
         return going & jnp.isfinite(state.values[0])
 
-    start = jax.random.normal(key, (width, held.size), held.dtype)
     state = jax.lax.while_loop(unfinished, lambda s: _improved(s, many), _empty(start, most))
     vectors = _mul(state.rotation[:k], state.basis)
-    residual_norms = jnp.linalg.norm(state.residuals[:k], axis=1)
+    values, residual_norms = unit * state.values[:k], unit * length(state.residuals[:k])
     # The derivative of an eigenvalue is v^T dTheta v (Hellmann and Feynman): zero is added.
     forms = quadratic_forms(jacobian, vectors)
     return Eigenpairs(
-        state.values[:k] + (forms - jax.lax.stop_gradient(forms)),
+        values + (forms - jax.lax.stop_gradient(forms)),
         vectors.T,
         residual_norms,
-        residual_norms <= tolerance * state.values[0],
+        residual_norms <= tolerance * values[0],
         state.steps * width,
     )
 

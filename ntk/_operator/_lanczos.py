@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk._operator._jacobian import Product
+from ntk._operator._length import length
 
 
 class Tridiagonal(NamedTuple):
@@ -38,18 +39,18 @@ def lanczos(product: Product, start: Array, num_steps: int) -> Tridiagonal:
     """
     eps = jnp.finfo(start.dtype).eps
     size = start.shape[0]
-    basis = jnp.zeros((num_steps, size), start.dtype).at[0].set(start / jnp.linalg.norm(start))
+    basis = jnp.zeros((num_steps, size), start.dtype).at[0].set(start / length(start))
 
     def step(carry: tuple[Array, ...], index: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         basis, vector, scale = carry
         basis = basis.at[index].set(vector)
         image = product(vector)
-        scale = jnp.maximum(scale, jnp.linalg.norm(image))
+        scale = jnp.maximum(scale, length(image))
         diagonal = jnp.dot(vector, image, precision="highest")
         for _ in range(2):
             overlap = jnp.matmul(basis, image, precision="highest")
             image = image - jnp.matmul(overlap, basis, precision="highest")
-        coupling = jnp.linalg.norm(image)
+        coupling = length(image)
         # What remains of an exhausted space is rounding: normalised, it would be noise.
         alive = coupling > 10 * eps * size**0.5 * scale
         coupling = jnp.where(alive, coupling, 0)

@@ -9,6 +9,7 @@ from jax import Array
 
 from ntk._operator._jacobian import Jacobian
 from ntk._operator._lanczos import lanczos, solve_first, tridiagonal
+from ntk._operator._length import length
 from ntk._operator._trace import rademacher, standard_error
 
 
@@ -48,7 +49,7 @@ def _log_determinant(
     def of_probe(z: Array) -> tuple[Array, Array, Array]:
         found = lanczos(held_product, z, num_steps)
         # z = |z| basis[0], so this is (Theta + shift I)^{-1} z in the Krylov space.
-        solution = jnp.linalg.norm(z) * jnp.matmul(
+        solution = length(z) * jnp.matmul(
             solve_first(found.diagonal, found.coupling, held_shift),
             found.basis,
             precision="highest",

@@ -161,7 +161,7 @@ class NTKOperator:
             self._jacobian,
             vectors,
             check_shift(shift, self.dtype, positive=False),
-            jax.random.key(0) if key is None else key,
+            check_key(jax.random.key(0) if key is None else key, "this"),
             check_tolerance(tolerance, self.dtype),
             check_count("max_steps", max_steps),
             preconditioner,
@@ -263,7 +263,7 @@ class NTKOperator:
         """
         pairs = _eigenpairs.top_eigenpairs(
             self._jacobian,
-            jax.random.key(0) if key is None else key,
+            check_key(jax.random.key(0) if key is None else key, "this"),
             check_count("k", k, high=self._jacobian.size),
             check_tolerance(tolerance, self.dtype),
             check_count("max_steps", max_steps),

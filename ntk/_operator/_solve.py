@@ -9,6 +9,7 @@ import lineax
 from jax import Array
 
 from ntk._operator._jacobian import Jacobian, Product
+from ntk._operator._length import length, length_or_one
 from ntk._operator._preconditioners import jacobi, nystrom
 
 
@@ -62,7 +63,7 @@ def solve(
             symmetric=True,
             has_aux=True,
         )
-        residual = jnp.linalg.norm(b - shifted(value)) / _length(b)
+        residual = length(b - shifted(value)) / length_or_one(b)
         residual = jax.lax.stop_gradient(residual)
         return Solution(value, residual, num_steps, residual <= tolerance)
 
@@ -85,27 +86,23 @@ def _conjugate_gradients(
     Returns:
         The solution and the number of steps.
     """
-    unit = b / _length(b)
-    size = _length(product(unit))
+    unit = b / length_or_one(b)
+    size = length_or_one(product(unit))
     # Any eigenvalue that matters in this precision then exceeds 1 / tolerance.
     units = 1 / (jnp.finfo(b.dtype).eps * tolerance * size)
+    # Steps do not depend on the preconditioner's units either, but squares of them must be numbers.
+    weight = length_or_one(inverse(unit))
     solution = lineax.linear_solve(
         _semidefinite(lambda v: units * product(v), b),
         unit,
         # The residual that is updated drifts from the true one: a margin of a tenth.
-        lineax.CG(rtol=0.0, atol=0.9 * tolerance, norm=jnp.linalg.norm, max_steps=max_steps),
-        options={"preconditioner": _semidefinite(lambda v: size * inverse(v), b)},
+        lineax.CG(rtol=0.0, atol=0.9 * tolerance, norm=length, max_steps=max_steps),
+        options={"preconditioner": _semidefinite(lambda v: inverse(v) / weight, b)},
         throw=False,
     )
-    return units * solution.value * _length(b), solution.stats["num_steps"]
+    return units * solution.value * length_or_one(b), solution.stats["num_steps"]
 
 
 def _semidefinite(product: Product, like: Array) -> lineax.FunctionLinearOperator:
     structure = jax.ShapeDtypeStruct(like.shape, like.dtype)
     return lineax.FunctionLinearOperator(product, structure, lineax.positive_semidefinite_tag)
-
-
-def _length(v: Array) -> Array:
-    """The norm, and 1 for the vector zero."""
-    norm = jnp.linalg.norm(v)
-    return jnp.where(norm > 0, norm, 1)

@@ -146,3 +146,21 @@ def test_no_tracer_is_left_behind():
     with jax.checking_leaks():
         # A function of its own, so that it is traced anew.
         empirical_ntk(functools.partial(network), parameters(), inputs())
+
+
+def _normalised(params, x, axis):
+    h = x @ params["w"]
+    h = (h - h.mean(axis, keepdims=True)) / jnp.sqrt(h.var(axis, keepdims=True) + 1e-3)
+    return jax.nn.gelu(h) @ params["o"]
+
+
+def test_rounding_in_half_precision_is_not_taken_for_mixing():
+    rng = np.random.default_rng(0)
+    params = {
+        "w": jnp.asarray(rng.normal(size=(16, 64)), jnp.bfloat16),
+        "o": jnp.asarray(rng.normal(size=(64, 10)), jnp.bfloat16),
+    }
+    x = jnp.asarray(rng.normal(size=(20, 16)), jnp.bfloat16)
+    assert empirical_ntk(lambda p, x: _normalised(p, x, -1), params, x).shape == (20, 20, 10, 10)
+    with pytest.raises(ValueError, match="mixes the examples"):
+        empirical_ntk(lambda p, x: _normalised(p, x, 0), params, x)

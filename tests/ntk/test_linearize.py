@@ -69,6 +69,14 @@ def test_a_polynomial_is_its_own_expansion(degree):
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "degree"), [(jnp.float32, 16), (jnp.float16, 9)])
+def test_factorials_that_the_dtype_has_not(dtype, degree):
+    got = ntk.taylor_expand(lambda p, x: jnp.exp(p * x), dtype(0), np.int64(degree))
+    np.testing.assert_allclose(
+        got(dtype(1), jnp.ones(1, dtype)), np.e, rtol=4 * float(jnp.finfo(dtype).eps)
+    )
+
+
 def test_error_falls_with_the_degree():
     """The remainder of degree k is of order ``h^(k + 1)``: halving h divides it by 2^(k + 1)."""
     params, direction = point(), point(seed=1)

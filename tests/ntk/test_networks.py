@@ -44,3 +44,45 @@ def test_networks_that_mix_examples_are_refused(name):
     f, params, x = BATCH_MIXING[name](jnp.float64)
     with pytest.raises(ValueError, match="mixes the examples"):
         empirical_ntk(f, params, x)
+
+
+REDUCTIONS = {
+    "trace of outputs": {"trace_axes": -1},
+    "diagonal of outputs": {"diagonal_axes": -1},
+    "diagonal of examples": {"diagonal_axes": 0},
+    "variances": {"diagonal_axes": 0, "trace_axes": -1},
+    "one number": {"trace_axes": (0, -1)},
+}
+
+
+def reduced(kernel, trace_axes=(), diagonal_axes=()):
+    """A full kernel ``[n, n, d, d, ...]`` with pairs of axes traced over or on their diagonal."""
+    count = kernel.ndim // 2
+    traced, kept = (
+        {a % count for a in np.atleast_1d(axes).astype(int)} for axes in (trace_axes, diagonal_axes)
+    )
+    letters, output, divisor = [], [], 1
+    for k in range(count):
+        letters += [2 * k, 2 * k if k in traced | kept else 2 * k + 1]
+        output += [] if k in traced else [2 * k] if k in kept else [2 * k, 2 * k + 1]
+        divisor *= kernel.shape[2 * k] if k in traced else 1
+    return np.einsum(kernel, letters, output) / divisor
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_reduction_by_every_method(name):
+    f, params, x = NETWORKS[name](jnp.float64)
+    kernel = dense_kernel(f, params, x)
+    n = len(kernel)
+    first, second = (jax.tree.map(lambda a, s=s: a[s], x) for s in (slice(n // 2), slice(1, n)))
+    for method in METHODS:
+        got = {"two sets": empirical_ntk(f, params, first, second, method=method)}
+        expected = {"two sets": kernel[: n // 2, 1:]}
+        for label, axes in REDUCTIONS.items():
+            got[label] = empirical_ntk(f, params, x, method=method, **axes)
+            expected[label] = reduced(kernel, **axes)
+        for label, value in expected.items():
+            assert got[label].shape == value.shape
+            distance = np.linalg.norm(got[label] - value) / np.linalg.norm(kernel)
+            assert distance <= SINGLE.get(name, 1e-12), (method, label)

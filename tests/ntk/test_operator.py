@@ -173,6 +173,27 @@ def test_solve_for_one_vector_in_large_units_of_float32():
     close(np.asarray(solution.value, float) * scale**2, expected, 1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_units_whose_squares_single_precision_has_not(scale):
+    f, params, x = network("mlp", jnp.float32)
+    b, kernel = normal(21), np.asarray(dense(*network("mlp")), float)
+    expected = np.linalg.solve(shifted(kernel, 1), b)
+    for factor in (1e-20, 1e20):
+        small = (factor * b).astype(np.float32)
+        solution = NTKOperator(f, params, x).solve(small, shift=1, tolerance=1e-5)
+        assert solution.converged
+        close(np.asarray(solution.value, float) / factor, expected, 1e-3)
+    op = NTKOperator(lambda p, x: jnp.float32(scale) * f(p, x), params, x)
+    solution = op.solve(b.astype(np.float32), shift=scale**2, tolerance=1e-5)
+    assert solution.converged
+    close(np.asarray(solution.value, float) * scale**2, expected, 1e-3)
+    pairs = op.top_eigenpairs(3, tolerance=1e-4)
+    assert pairs.converged.all()
+    values = np.asarray(pairs.values, float) / scale**2
+    close(values, np.linalg.eigvalsh(kernel)[::-1][:3], 1e-4)
+    assert (np.asarray(pairs.residual_norms, float) > 0).all()
+
+
 def test_solve_says_when_it_failed():
     f, params, x = network("mlp")
     op = NTKOperator(f, params, x)
@@ -470,9 +491,9 @@ def test_bad_networks():
         (ValueError, "x holds no example", (f, params, x[:0]), {}),
         (ValueError, "one row per example", (lambda p, x: (x @ p)[0], w, x), {}),
         (ValueError, "mixes the examples", (lambda p, x: (x - x.mean(0)[None]) @ p, w, x), {}),
-        (ValueError, "no floating point leaves", (lambda p, x: x * p["k"], {"k": 3}, x), {}),
+        (ValueError, "no floating point leaf", (lambda p, x: x * p["k"], {"k": 3}, x), {}),
         (
-            ValueError,
+            TypeError,
             "params must be real",
             (lambda p, x: jnp.real(x @ p), w.astype(complex), x),
             {},
@@ -496,6 +517,8 @@ def test_bad_arguments():
         ("shift must be one number", lambda: op.solve(v, shift=v)),
         ("tolerance must lie between", lambda: op.solve(v, tolerance=0.0)),
         ("tolerance must be a number", lambda: op.solve(v, tolerance="small")),
+        ("below the precision of float64", lambda: op.solve(v, tolerance=1e-35)),
+        ("key must be one jax.random.key", lambda: op.top_eigenpairs(2, key=3)),
         ("max_steps must be an integer", lambda: op.solve(v, max_steps=0)),
         ("unknown preconditioner 'ilu'", lambda: op.solve(v, preconditioner="ilu")),
         ("rank and key belong to", lambda: op.solve(v, rank=3)),

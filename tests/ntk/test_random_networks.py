@@ -55,12 +55,34 @@ def _normalised(p, h):
     return h / jnp.sqrt(jnp.square(h).mean(-1, keepdims=True) + 0.1) * p["gain"] + p["bias"]
 
 
+def _shuffled(p, h):
+    """Channels in two groups, exchanged: another arrangement of the same axis."""
+    return h.reshape(-1, T, 2, K // 2).swapaxes(2, 3).reshape(-1, T, K)
+
+
+def _fourier(p, h):
+    return jnp.fft.irfft(jnp.fft.rfft(h) * jnp.fft.rfft(p["gain"])[None, None], n=K)
+
+
+def _filters_of_norm(p, h):
+    kernel = p["kernel"]
+    kernel = p["gain"] * kernel * jax.lax.rsqrt(jnp.square(kernel).sum((0, 1), keepdims=True))
+    return _conv({"kernel": kernel}, h)
+
+
 # h [n, T, K] -> [n, T, K], with parameters that other layers use as well.
 LAYERS = {
     "dense": lambda p, h: h @ p["w"],
     "transposed": lambda p, h: h @ p["w"].T,
     "scaled": lambda p, h: h @ (p["w"] * p["gain"]),
     "normalised_weight": lambda p, h: h @ (p["w"] / jnp.linalg.norm(p["w"], axis=0)),
+    "norm_of_all": lambda p, h: h @ (p["gain"] * p["w"] / jnp.linalg.norm(p["w"])),
+    "filters_of_norm": _filters_of_norm,
+    "shuffled": _shuffled,
+    "fourier": _fourier,
+    "columns_then_rows": lambda p, h: (h @ p["w"][:, :2]) @ p["w"][:2],
+    "in_twos": lambda p, h: h @ p["wide"].reshape(K, 2, K).sum(1),
+    "of_a_filter": lambda p, h: h @ p["kernel"][1],
     "biased": lambda p, h: h + p["bias"],
     "shifted": lambda p, h: h + p["bias"].reshape(1, 1, K) * p["gain"],
     "tanh": lambda p, h: jnp.tanh(h),

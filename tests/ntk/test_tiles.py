@@ -13,7 +13,7 @@ from ntk import empirical_ntk
 from ntk._kernel_inputs import check_inputs
 from ntk._methods import METHODS
 from ntk._tiled import tiled_kernel
-from ntk._tiles import choose_tiling, measured_bytes, tiles_of, tiling
+from ntk._tiles import _compiled, choose_tiling, measured_bytes, tiles_of, tiling
 
 N, I, K, D = 13, 5, 16, 6
 
@@ -120,7 +120,7 @@ def test_the_smallest_tile_must_fit():
 
 @pytest.mark.parametrize("budget", [0, -1, np.nan, np.inf])
 def test_impossible_budgets(budget):
-    with pytest.raises(ValueError, match="memory_budget must be at least one byte"):
+    with pytest.raises(ValueError, match="memory_budget must be finite and at least 1 byte"):
         empirical_ntk(mlp, PARAMS, X1, memory_budget=budget)
 
 
@@ -163,6 +163,20 @@ def test_with_a_budget_under_transformations():
     close(traced(PARAMS), empirical_ntk(mlp, PARAMS, X1, X2[:0:-1], trace_axes=1))
 
 
+def test_programs_are_compiled_again_under_another_precision():
+    def compiled():
+        return _compiled.cache_info().misses
+
+    budget = 20_000
+    empirical_ntk(mlp, PARAMS, X1, memory_budget=budget)
+    before = compiled()
+    empirical_ntk(mlp, PARAMS, X1, memory_budget=budget)
+    assert compiled() == before
+    with jax.default_matmul_precision("highest"):
+        empirical_ntk(mlp, PARAMS, X1, memory_budget=budget)
+    assert compiled() > before
+
+
 def test_a_mesh_of_one_device():
     mesh = Mesh(np.array(jax.devices()[:1]), ("devices",))
     close(empirical_ntk(mlp, PARAMS, X1, mesh=mesh), empirical_ntk(mlp, PARAMS, X1))
@@ -190,6 +204,13 @@ for other in (None, x2):
 got = empirical_ntk(f, params, x1, diagonal_axes=0, mesh=mesh)
 expected = empirical_ntk(f, params, x1, diagonal_axes=0)
 assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
+from jax.sharding import NamedSharding, PartitionSpec as P
+whole = jax.device_put(params, NamedSharding(mesh, P()))
+spread = jax.device_put(jnp.asarray(x1[:12]), NamedSharding(mesh, P(("a", "b"))))
+expected = empirical_ntk(f, params, x1[:12])
+for given, x in ((jax.device_put(params, jax.devices()[2]), x1[:12]), (whole, spread)):
+    got = empirical_ntk(f, given, x, memory_budget=4000)
+    assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
 print("devices", len(jax.devices()))
 """
 
