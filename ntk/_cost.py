@@ -10,28 +10,7 @@ from ntk._kernel_inputs import Inputs, Signature
 from ntk._memory import peak_bytes
 from ntk._methods import METHODS, kernel_of
 from ntk._operations import tally, used_jaxpr
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How fast a backend works: operations per second by kind, and bytes per second.
-
-    Only their ratios matter. CPU: measured on two cores in float32. Accelerators: of the order
-    of a current data-centre card.
-    """
-
-    products: float
-    convolutions: float
-    grouped: float
-    elementwise: float
-    bytes: float
-
-
-RATES = {
-    "cpu": Rates(1.5e11, 1.2e11, 2.7e10, 4e9, 1.2e10),
-    "gpu": Rates(3e13, 2e13, 4e12, 2e12, 2e12),
-    "tpu": Rates(5e13, 5e13, 5e12, 2e12, 1.5e12),
-}
+from ntk._roofline import rates_of, seconds_of
 
 
 @dataclass(frozen=True)
@@ -123,12 +102,5 @@ def method_cost(signature: Signature, method: str, shapes: Any, backend: str) ->
     leaves, held, x1, x2 = shapes
     args = list(leaves), list(held), list(x1), None if x2 is None else list(x2)
     jaxpr = used_jaxpr(functools.partial(kernel_of, signature, method), *args)
-    work, rates = tally(jaxpr), RATES.get(backend, RATES["gpu"])
-    seconds = (
-        work.products / rates.products
-        + work.convolutions / rates.convolutions
-        + work.grouped / rates.grouped
-        + work.elementwise / rates.elementwise
-        + work.bytes / rates.bytes
-    )
+    work, seconds = tally(jaxpr), seconds_of(jaxpr, rates_of(backend))
     return MethodCost(work.operations, work.bytes, peak_bytes(jaxpr), seconds)

@@ -58,10 +58,11 @@ def used_jaxpr(fn: Callable[..., Any], *args: Any) -> core.Jaxpr:
 
 def tally(jaxpr: core.Jaxpr) -> Tally:
     """The work of a program, times trip counts."""
-    return sum((_of_equation(equation) for equation in jaxpr.eqns), start=Tally())
+    return sum((tally_of(equation) for equation in jaxpr.eqns), start=Tally())
 
 
-def _of_equation(equation: Any) -> Tally:
+def tally_of(equation: Any) -> Tally:
+    """The work of one equation, and of the programs inside of it."""
     name, params = equation.primitive.name, equation.params
     if name == "scan":
         return tally(params["jaxpr"].jaxpr).times(params["length"])
