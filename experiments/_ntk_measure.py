@@ -151,6 +151,21 @@ def _best_time(entry: Entry, least: float = 0.1, most_runs: int = 10) -> float:
     return best
 
 
+def choices(rows: list[Row]) -> list[tuple[Row, float]]:
+    """Auto's row of every setting, and its seconds over those of the fastest method that ran."""
+    found = []
+    settings: dict[Any, list[Row]] = {}
+    for row in rows:
+        if row["side"] == Ours.name and row["seconds"] != "":
+            key = tuple(row[k] for k in ("case", "network", "width", "n", "d"))
+            settings.setdefault(key, []).append(row)
+    for of_setting in settings.values():
+        auto = [row for row in of_setting if row["method"] == "auto"]
+        if auto and len(of_setting) > 2:
+            found.append((auto[0], auto[0]["seconds"] / min(r["seconds"] for r in of_setting)))
+    return found
+
+
 def _row(case: str, setting: Setting, entry: Entry, chosen: str) -> Row:
     figures = entry.figures
     return {

@@ -32,11 +32,13 @@ import jax
 
 from experiments import _ntk_exponents, _ntk_measure
 from experiments._ntk_exponents import REGIMES, exponents
-from experiments._ntk_measure import Comparison, Limits, Row, measure
+from experiments._ntk_measure import Comparison, Limits, Row, choices, measure
 from experiments._ntk_networks import CASES, Setting
 from experiments._ntk_plot import plot_cases, plot_sweeps
 from experiments._ntk_sides import Ours, Peer
 
+# Of the fastest method's seconds: what counts as a right choice.
+CLOSE = 1.15
 PARTS = ("exponents", "cases", "sweeps")
 FULL_CASES = tuple(name for name in CASES if not name.endswith("tiny"))
 QUICK_CASES = ("fc-512-n64-d10", "vit-64-n8-d10", "conv-64-n16-d10")
@@ -95,6 +97,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
             rows += run_cases(options, ours, peer, out)
         if "sweeps" in options.parts:
             rows += run_sweeps(options, ours, out)
+        print_choices(rows)
     print(f"\n{time.perf_counter() - started:.0f} s; wrote tables and figures to {out}")
     return rows
 
@@ -232,6 +235,17 @@ def print_comparisons(comparisons: list[Comparison]) -> None:
             f"temporary bytes {c.temporary_bytes:6.3f}  difference {c.difference:.1e}  "
             f"({c.ours} / {c.peer})"
             + ("  KERNELS DIFFER" if not c.difference <= _ntk_measure.TOLERANCE else "")
+        )
+
+
+def print_choices(rows: list[Row]) -> None:
+    """How far auto's choice is from the fastest method, where more than one was run."""
+    ratios = [ratio for _, ratio in choices(rows)]
+    if ratios:
+        close = sum(ratio <= CLOSE for ratio in ratios)
+        print(
+            f"\nauto over the fastest of our methods: at most {CLOSE} in {close} of {len(ratios)} "
+            f"settings, {max(ratios):.2f} at worst"
         )
 
 

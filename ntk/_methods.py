@@ -7,7 +7,7 @@ from jax import Array
 
 from ntk._jacobian_contraction import dense_jacobian
 from ntk._kernel_inputs import Signature
-from ntk._ntk_vector_products import ntk_by_products
+from ntk._ntk_vector_products import ntk_by_products, symmetric_ntk_by_products
 from ntk._structured._backward import jacobian_of
 from ntk._structured._gram import gram, symmetric_gram
 from ntk._structured._jacobian import Jacobian
@@ -42,8 +42,11 @@ def kernel_of(
     second = signature.function(held, None if starts is None else starts[1])
     x1 = [jnp.asarray(a) for a in x1]
     if method == NTK_VECTOR_PRODUCTS:
-        other = x1 if x2 is None else [jnp.asarray(a) for a in x2]
-        kernel = ntk_by_products(first, second, leaves, x1, other, signature.reduction)
+        if x2 is not None:
+            other = [jnp.asarray(a) for a in x2]
+            kernel = ntk_by_products(first, second, leaves, x1, other, signature.reduction)
+        else:
+            kernel = symmetric_ntk_by_products(first, leaves, x1, signature.reduction)
         return kernel.astype(signature.dtype)
     n1 = len(x1[0])
     if x2 is None:

@@ -2,5 +2,7 @@
 
 ``_plan`` says what every equation is to the parameters, ``_forward`` runs the network with a zero
 added where parameters enter, ``_backward`` takes the derivative by those zeros and carries it to
-the parameters by ``_rules``; ``_gram`` contracts two such Jacobians to a kernel.
+the parameters by ``_rules``. The Jacobian is then made smaller: ``_projected`` for normalised
+weights, ``_simplify`` for products of one side, ``_parts`` a few examples at a time. ``_gram``
+contracts two Jacobians to a kernel.
 """

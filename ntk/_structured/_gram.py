@@ -1,12 +1,10 @@
 """Kernels from Jacobians kept as networks: ``J(x1) J(x2)^T`` without the Jacobians."""
 
 import dataclasses
-import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from ntk._axes import DIAGONAL, FULL, TRACE, Reduction
@@ -23,10 +21,11 @@ from ntk._structured._network import (
     without_delta,
 )
 from ntk._structured._rules import merged
+from ntk._symmetric import by_rows
 
 FIRST, SECOND = "first", "second"
-# Of the rows of a symmetric kernel: with 8, nine sixteenths of the products remain.
-MOST_BLOCKS, SMALLEST_BLOCK = 8, 8
+# Of rows of a symmetric kernel.
+MOST_BLOCKS = 8
 
 
 def gram(first: Jacobian, second: Jacobian, sizes: tuple[int, int], reduction: Reduction, dtype):
@@ -48,30 +47,15 @@ def gram(first: Jacobian, second: Jacobian, sizes: tuple[int, int], reduction: R
 
 
 def symmetric_gram(jacobian: Jacobian, size: int, reduction: Reduction, dtype) -> Array:
-    """The kernel of a set of examples with itself: half the products of ``gram``.
-
-    Rows are taken in blocks, each with the columns from its own first one on; the rest is the
-    transpose.
-    """
-    count = max(1, min(MOST_BLOCKS, size // SMALLEST_BLOCK))
-    if reduction.modes[0] != FULL or count == 1:
+    """The kernel of a set of examples with itself: half the products of ``gram``."""
+    if reduction.modes[0] != FULL:
         return gram(jacobian, jacobian, (size, size), reduction, dtype)
-    edges = [round(size * k / count) for k in range(count + 1)]
-    rows = []
-    for start, stop in itertools.pairwise(edges):
-        block = gram(
-            _examples(jacobian, start, stop),
-            _examples(jacobian, start, size),
-            (stop - start, size - start),
-            reduction,
-            dtype,
-        )
-        rows.append(jnp.pad(block, [(0, 0), (start, 0), *[(0, 0)] * (block.ndim - 2)]))
-    upper = jnp.concatenate(rows)
-    block_of = jnp.asarray(np.repeat(np.arange(count, dtype=np.int32), np.diff(edges)))
-    above = block_of[:, None] <= block_of[None, :]
-    mask = above.reshape(size, size, *[1] * (upper.ndim - 2))
-    return jnp.where(mask, upper, reduction.exchanged(upper))
+
+    def block(start: int, stop: int) -> Array:
+        rows, columns = (_examples(jacobian, start, end) for end in (stop, size))
+        return gram(rows, columns, (stop - start, size - start), reduction, dtype)
+
+    return by_rows(block, size, reduction, MOST_BLOCKS)
 
 
 def _examples(jacobian: Jacobian, start: int, stop: int) -> Jacobian:

@@ -48,6 +48,17 @@ def test_auto_is_the_chosen_methods_program(outcome):
     assert {**auto, "method": chosen["method"]} == chosen
 
 
+def test_the_choice_is_compared_with_the_fastest_of_each_setting():
+    def row(method, seconds, n=1, side="ours"):
+        return {"case": "a", "network": "b", "width": 1, "n": n, "d": 1, "side": side,
+                "method": method, "seconds": seconds}  # fmt: skip
+
+    rows = [row("auto", 3.0), row("x", 3.0), row("y", 2.0), row("z", ""), row("x", 1.0, side="p")]
+    # One method alone says nothing.
+    rows += [row("auto", 3.0, n=2), row("x", 3.0, n=2)]
+    assert [(a["n"], ratio) for a, ratio in _ntk_measure.choices(rows)] == [(1, 1.5)]
+
+
 def test_files_are_written_whole(outcome):
     rows, out = outcome
     cases, sweeps = read(out / "ntk_cost.csv"), read(out / "ntk_cost_sweeps.csv")

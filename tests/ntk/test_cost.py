@@ -50,11 +50,11 @@ def test_only_what_is_asked_for_is_counted():
 
 def test_symmetric_kernels_cost_about_half():
     p, x = arrays((64, 256), (256, 10)), arrays((128, 64))[0]
-    for method in ("structured_derivatives", "jacobian_contraction"):
+    for method in METHODS:
         one, two = (
             cost_by(check_inputs(dense, p, x, x2, (), ()), method).operations for x2 in (None, x)
         )
-        assert one < 0.62 * two
+        assert one < 0.65 * two
 
 
 def test_auto_is_the_chosen_method():

@@ -82,11 +82,76 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_never_above_the_cheapest(name):
-    f, params, x = CASES[name]
+def counts_of(f, params, x):
+    """Operations of every method, from shapes alone."""
     tables = []
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         jax.eval_shape(lambda p, x: tables.append(ntk.cost(f, p, x)), params, x)
-    counts = {method: cost.operations for method, cost in tables[0].methods.items()}
+    return {method: cost.operations for method, cost in tables[0].methods.items()}
+
+
+def chain(of_weight, of_second=None):
+    """Three layers whose hidden weights are made from parameters ``v`` and ``g``."""
+
+    def f(p, x):
+        h = jnp.tanh(x @ of_weight(p["v"][0], p["g"][0]))
+        return jnp.tanh(h @ (of_second or of_weight)(p["v"][1], p["g"][1])) @ p["o"]
+
+    return counts_of(f, CHAIN, array(N, WIDE))["structured_derivatives"]
+
+
+WIDE = 512
+OUT_WIDE = array(WIDE, D)
+CHAIN = {"v": [array(WIDE, WIDE)] * 2, "g": [array(WIDE)] * 2, "o": OUT_WIDE}
+
+
+def stacked(p, x):
+    return jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, p["w"])[0] @ p["o"]
+
+
+def one_by_one(p, x):
+    for w in p["w"]:
+        x = jnp.tanh(x @ w)
+    return x @ p["o"]
+
+
+def normalised(v, g):
+    return g * v / jnp.linalg.norm(v, axis=0)
+
+
+CHANGES = {
+    "transposed": lambda v, g: v.T,
+    "scaled": lambda v, g: v * 0.3,
+    "reshaped": lambda v, g: v.reshape(2, -1).reshape(WIDE, WIDE),
+    "cast": lambda v, g: v.astype(jnp.bfloat16).astype(jnp.float32),
+    "norm of all": lambda v, g: v / jnp.linalg.norm(v),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_weight_costs_no_more_than_a_plain_one(name):
+    assert chain(CHANGES[name]) < 1.3 * chain(lambda v, g: v)
+
+
+def test_a_norm_of_every_column_is_one_more_cotangent_gram():
+    plain = chain(lambda v, g: v)
+    assert chain(normalised, lambda v, g: v) < 1.3 * plain
+    gram = 2 * (N * D) ** 2 * WIDE * 10 / 16
+    both = chain(normalised)
+    assert both < plain + 2 * gram + 0.15 * plain
+    # However it is written.
+    squares = chain(lambda v, g: v * jax.lax.rsqrt((v * v).sum(0, keepdims=True)) * g)
+    assert abs(squares - both) < 0.02 * plain
+
+
+def test_layers_under_scan_cost_no_more_than_one_by_one():
+    params = {"w": array(6, WIDE, WIDE), "o": OUT_WIDE}
+    scanned = counts_of(stacked, params, array(N, WIDE))["structured_derivatives"]
+    plain = counts_of(one_by_one, params, array(N, WIDE))["structured_derivatives"]
+    assert scanned < 1.3 * plain
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_never_above_the_cheapest(name):
+    counts = counts_of(*CASES[name])
     assert counts["structured_derivatives"] == min(counts.values())
