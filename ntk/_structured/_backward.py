@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntk._structured._forward import Taps, find_taps, location, run, variables
+from ntk._structured._forward import Taps, descent, find_taps, run, variables
 from ntk._structured._jacobian import Group, Jacobian
 from ntk._structured._network import Axis, Factor, Index, Network, axis_of
 from ntk._structured._plan import (
@@ -190,8 +190,7 @@ def _pull(
             for atom, network in _of_scan(step, values, *inner, outputs):
                 put(atom, network)
         elif step.enters:
-            spots = [location(plan, var) for var in equation.outvars]
-            found = [known.get(spot, at.get(("variable", spot))) for spot in spots]
+            found = [_cotangent(plan, var, known, at, values) for var in equation.outvars]
             for position in step.enters if found != [None] * len(found) else ():
                 put(equation.invars[position], back(equation, position, found, values))
         elif step.kind == PARAMETER:
@@ -200,6 +199,18 @@ def _pull(
                     for atom, pulled in _through(plan, equation, k, network, values):
                         put(atom, pulled)
     return pending
+
+
+def _cotangent(
+    plan: Plan, var: Any, known: dict[Any, Network], at: dict[Any, Network], values: Values
+) -> Network | None:
+    """The network of a variable: from where its cotangent is taken, back to it."""
+    spot, equations = descent(plan, var)
+    network = known.get(spot, at.get(("variable", spot)))
+    if network is not None:
+        for equation, position in reversed(equations):
+            network = back(equation, position, [network], values)
+    return network
 
 
 def _through(

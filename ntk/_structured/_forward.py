@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend import core
 
-from ntk._structured._plan import PARAMETER, Plan, Step, bind, is_float
+from ntk._structured._plan import CONSTANT, PARAMETER, Plan, Step, bind, is_float
 
 # Where a zero is added: to a variable, or to a parameter at the place where it becomes data.
 Spot = tuple[Any, ...]
@@ -26,7 +26,6 @@ class Taps:
     Attributes:
         spots: each with the shape and dtype of its zero.
         bodies: taps of the scans of the plan.
-        aliases: a variable whose cotangent is that of another, which alone it is added to.
     """
 
     spots: dict[Spot, Any] = field(default_factory=dict)
@@ -59,7 +58,7 @@ def find_taps(plan: Plan, covered: Collection[Any] = ()) -> Taps:
                 taps.spots["carry", number, position] = step.equation.invars[position].aval
         elif step.enters:
             for var in step.equation.outvars:
-                spot = location(plan, var)
+                spot = descent(plan, var)[0]
                 if is_float(var) and spot not in covered:
                     taps.spots["variable", spot] = spot.aval
     for position, atom in enumerate(plan.jaxpr.outvars):
@@ -68,20 +67,33 @@ def find_taps(plan: Plan, covered: Collection[Any] = ()) -> Taps:
     return taps
 
 
-def location(plan: Plan, var: Any) -> Any:
-    """The variable whose cotangent is that of ``var``: further down, where it is only added to."""
-    while True:
-        readers = plan.readers.get(var, [])
-        if (
-            len(readers) != 1
-            or readers[0] is None
-            or readers[0].primitive.name not in ("add", "add_any")
-        ):
-            return var
-        out = readers[0].outvars[0]
-        if out.aval.shape != var.aval.shape or out.aval.dtype != var.aval.dtype:
-            return var
-        var = out
+def descent(plan: Plan, var: Any) -> tuple[Any, list[Any]]:
+    """Where the cotangent of a variable is taken, and the equations from the variable to there.
+
+    A variable that is only added to has the sum's cotangent. One that is only summed over, as the
+    words of a bag are, has the cotangent of its sum at every place, which is kept as it is.
+    """
+    spot, at = var, var
+    found: list[Any] = []
+    walked: list[Any] = []
+    while len(readers := plan.readers.get(at, [])) == 1 and readers[0] is not None:
+        equation = readers[0]
+        name, out = equation.primitive.name, equation.outvars[0]
+        same = out.aval.shape == at.aval.shape and out.aval.dtype == at.aval.dtype
+        position = next(k for k, atom in enumerate(equation.invars) if atom is at)
+        others = [atom for atom in equation.invars if atom is not at]
+        constant = all(plan.kind(atom) == CONSTANT for atom in others)
+        if name in ("add", "add_any") and same:
+            at = out
+            spot = spot if walked else at
+        elif name == "reduce_sum":
+            walked, at = [*walked, (equation, 0)], out
+            spot, found = at, walked
+        elif same and constant and (name == "mul" or (name == "div" and position == 0)):
+            walked, at = [*walked, (equation, position)], out
+        else:
+            break
+    return spot, found
 
 
 def carry_entries(step: Step) -> tuple[int, ...]:

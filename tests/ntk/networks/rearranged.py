@@ -1,6 +1,7 @@
 """Parameters seen at two places in two arrangements, in parts that overlap, or through complex
 numbers; tables longer than their integers' dtype."""
 
+import jax
 import jax.numpy as jnp
 
 from ._registry import Draw, network
@@ -91,3 +92,31 @@ def byte_tokens(dtype):
     draw = Draw(dtype)
     ids = draw.ids(N, 4, below=256).astype(jnp.uint8)
     return lambda t, i: jnp.tanh(jnp.take(t, i, axis=0)).sum(1), draw.inputs(300, 3), ids
+
+
+@network
+def bag_of_words(dtype):
+    """Words that are only summed: a cotangent that is the same at every word."""
+    draw = Draw(dtype)
+    params = {"table": draw.inputs(20, 6), "w": draw.weight(6, 5), "scale": draw.gain(6)}
+
+    def f(p, ids):
+        words = p["table"][ids]
+        bag = (0.5 * words + 1).mean(1) + (words * 2).sum(1) / 3
+        return jnp.tanh(bag * p["scale"][None]) @ p["w"]
+
+    return f, params, draw.ids(N, 4, below=20)
+
+
+@network
+def bag_of_positions(dtype):
+    draw = Draw(dtype)
+    params = {"kernel": draw.weight(3, 4, 6), "b": draw.bias(6), "w": draw.weight(6, 3)}
+
+    def f(p, x):
+        h = jax.lax.conv_general_dilated(
+            x, p["kernel"], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        )
+        return jnp.tanh(((h + p["b"].reshape(1, 1, -1)) / 7).sum(1)) @ p["w"]
+
+    return f, params, draw.inputs(N, 7, 4)
