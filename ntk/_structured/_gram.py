@@ -266,9 +266,7 @@ def _within(network: Network, ranges: list[tuple[int, int]]) -> Network:
         network = _as_one_factor(network)
     for k in outside():
         axis, (start, stop) = network.axes[k], ranges[k]
-        network, index = restrict_index(
-            network, axis.indices[0], start - axis.start, stop - axis.start
-        )
+        network, index = restrict_index(network, axis.indices[0], start - axis.start, stop - start)
         axes = (*network.axes[:k], Axis((index,), axis.full, start), *network.axes[k + 1 :])
         network = dataclasses.replace(network, axes=axes)
     return network

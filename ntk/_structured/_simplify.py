@@ -124,11 +124,10 @@ class _Simplifier:
         rest = [f for f in network.factors if f is not patches]
         for tap in range(window.size):
             seen = self._at_tap(patches, along, tap)
-            part = dataclasses.replace(network, factors=tuple(rest))
-            axis = Axis((), window.size, tap)
+            part, new = dataclasses.replace(network, factors=tuple(rest)), Index(1)
             if any(index in f.touched for f in rest):
                 part, new = restrict_index(part, index, tap, 1)
-                axis = Axis((new,), window.size, tap)
+            axis = Axis((new,), window.size, tap)
             axes = (*part.axes[:at], axis, *part.axes[at + 1 :])
             factor = part.factors[rest.index(other)]
             yield dataclasses.replace(part, factors=(*part.factors, seen), axes=axes), seen, factor

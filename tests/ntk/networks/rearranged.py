@@ -120,3 +120,32 @@ def bag_of_positions(dtype):
         return jnp.tanh(((h + p["b"].reshape(1, 1, -1)) / 7).sum(1)) @ p["w"]
 
     return f, params, draw.inputs(N, 7, 4)
+
+
+@network
+def whole_and_last_row(dtype):
+    draw = Draw(dtype)
+    return lambda w, x: jnp.tanh(x @ w) + w[-1:], draw.weight(8, 8), draw.inputs(N, 8)
+
+
+@network
+def whole_and_rolled(dtype):
+    draw = Draw(dtype)
+
+    def f(p, x):
+        h = x @ (p["w"] + jnp.roll(p["w"], 1, 0)) + x[:, :4] @ p["w"][4:]
+        return h * p["b"][None] * jnp.roll(p["b"], 1)[None] + p["b"][3]
+
+    return f, {"w": draw.weight(8, 8), "b": draw.gain(8)}, draw.inputs(N, 8)
+
+
+@network
+def filter_and_its_double(dtype):
+    """One kernel twice: of one product the taps are taken one by one, of the other not."""
+    draw = Draw(dtype)
+
+    def f(k, x):
+        h = jax.lax.conv_general_dilated(x, k + 2 * k, (1,), "SAME")
+        return h.sum(2) + k.sum((1, 2))[None]
+
+    return f, draw.weight(4, 3, 2), draw.inputs(N, 3, 7)
