@@ -1,0 +1,55 @@
+"""The error function and the normal distribution function: the arcsine family (Williams 1997)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from ntk._duals._determinant import determinant
+from ntk._duals._dual import Dual, Pair
+
+
+def arcsine(c: Array, q1: Array, q2: Array) -> Pair:
+    """``delta^2`` and ``arcsin(c / sqrt((1 + q1) (1 + q2)))`` as ``arctan2(c, delta)``.
+
+    ``delta^2 = (1 + q1) (1 + q2) - c^2 = 1 + q1 + q2 + (q1 q2 - c^2)``, at least 1.
+    """
+    square = 1 + (q1 + q2) + determinant(c, q1, q2)
+    return square, jnp.arctan2(c, jnp.sqrt(square))
+
+
+@dataclass(frozen=True)
+class NormalCDF(Dual):
+    """``phi(x) = (1 + erf(x / sqrt 2)) / 2``, the distribution function of a standard normal.
+
+    ``E[phi(u) phi(v)] = 1/4 + arcsin(c / sqrt((1 + q1) (1 + q2))) / (2 pi)``, an orthant's
+    probability (Sheppard 1899).
+    """
+
+    def activation(self, x: Array) -> Array:
+        return jax.scipy.special.ndtr(x)
+
+    def _pair(self, c: Array, q1: Array, q2: Array) -> Pair:
+        square, angle = arcsine(c, q1, q2)
+        return 0.25 + angle / (2 * np.pi), lax.rsqrt(square) / (2 * np.pi)
+
+
+@dataclass(frozen=True)
+class Erf(Dual):
+    """``E[erf(u) erf(v)] = 2/pi arcsin(2 c / sqrt((1 + 2 q1) (1 + 2 q2)))``.
+
+    Williams 1997, eq. 11.
+    """
+
+    def activation(self, x: Array) -> Array:
+        return jax.lax.erf(x)
+
+    def _pair(self, c: Array, q1: Array, q2: Array) -> Pair:
+        square, angle = arcsine(2 * c, 2 * q1, 2 * q2)
+        return (2 / np.pi) * angle, (4 / np.pi) * lax.rsqrt(square)
+
+
+normal_cdf = NormalCDF()
+erf = Erf()
