@@ -7,9 +7,11 @@ from ntk._activations import ACTIVATIONS as ACTIVATIONS
 from ntk._activations import resolve_activation as resolve_activation
 from ntk._cost import Cost as Cost
 from ntk._cost import MethodCost as MethodCost
-from ntk._dense import Dense as Dense
+from ntk.layers import Dense as Dense
 from ntk._empirical import cost as cost
 from ntk._empirical import empirical_ntk as empirical_ntk
+from ntk._infinite import Kernels as Kernels
+from ntk._infinite import infinite_kernel as infinite_kernel
 from ntk._known_answer import BackendError as BackendError
 from ntk._known_answer import check_backend as check_backend
 from ntk._linearize import linearize as linearize
@@ -28,6 +30,7 @@ __all__ = [
     "Cost",
     "Dense",
     "Eigenpairs",
+    "Kernels",
     "LogDeterminant",
     "MethodCost",
     "NTKOperator",
@@ -38,6 +41,7 @@ __all__ = [
     "count_operations",
     "empirical_nngp",
     "empirical_ntk",
+    "infinite_kernel",
     "linearize",
     "resolve_activation",
     "taylor_expand",

@@ -48,7 +48,7 @@ def mlp(
         hidden = []
         keys = jax.random.split(key, depth)
         for layer_key, fan_out in zip(keys, widths_of(width, depth), strict=True):
-            hidden.append(dense.init(layer_key, fan_in, fan_out, x.dtype))
+            hidden.append(dense.init(layer_key, (fan_in,), iter((fan_out,)), x.dtype)[0])
             fan_in = fan_out
         return hidden
 
