@@ -20,7 +20,7 @@ from ntk._tiles import choose_tiling, mapped_kernel
 
 
 @functools.cache
-def _compiled(options: tuple[tuple[str, str], ...] = ()) -> Callable[..., Array]:
+def _compiled(options: tuple[tuple[str, str], ...]) -> Callable[..., Array]:
     """The kernel in one piece under XLA's options."""
     static = ("signature", "method")
     return jax.jit(kernel_of, static_argnames=static, compiler_options=dict(options) or None)

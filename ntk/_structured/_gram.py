@@ -18,6 +18,7 @@ from ntk._structured._network import (
     Network,
     restrict_index,
     split_index,
+    stands_elsewhere,
     without_delta,
 )
 from ntk._structured._rules import merged
@@ -262,7 +263,7 @@ def _within(network: Network, ranges: list[tuple[int, int]]) -> Network:
             if (axis.start, axis.start + axis.size) != (start, stop)
         ]
 
-    if any(len(network.axes[k].indices) != 1 or _stands_elsewhere(network, k) for k in outside()):
+    if any(len(network.axes[k].indices) != 1 or stands_elsewhere(network, k) for k in outside()):
         network = _as_one_factor(network)
     for k in outside():
         axis, (start, stop) = network.axes[k], ranges[k]
@@ -270,12 +271,6 @@ def _within(network: Network, ranges: list[tuple[int, int]]) -> Network:
         axes = (*network.axes[:k], Axis((index,), axis.full, start), *network.axes[k + 1 :])
         network = dataclasses.replace(network, axes=axes)
     return network
-
-
-def _stands_elsewhere(network: Network, along: int) -> bool:
-    """Whether an index of an axis is an output as well, or part of another axis."""
-    others = [i for k, a in enumerate(network.axes) if k != along for i in a.indices]
-    return any(i in network.outputs or i in others for i in network.axes[along].indices)
 
 
 def _as_one_factor(network: Network) -> Network:
@@ -314,6 +309,6 @@ def _refined(a: Network, b: Network) -> tuple[Network, Network] | None:
 
 def _split(network: Network, along: int, k: int, sizes: tuple[int, int]) -> Network:
     """One index of an axis in two; not of the others that it is."""
-    if _stands_elsewhere(network, along):
+    if stands_elsewhere(network, along):
         network = without_delta(network, along)
     return split_index(network, network.axes[along].indices[k], sizes)

@@ -171,6 +171,12 @@ def explicit(network: Network, index: Index | None = None) -> Network:
     return dataclasses.replace(network, factors=factors)
 
 
+def stands_elsewhere(network: Network, along: int) -> bool:
+    """Whether an index of an axis is an output as well, or part of another axis."""
+    others = [i for k, a in enumerate(network.axes) if k != along for i in a.indices]
+    return any(i in network.outputs or i in others for i in network.axes[along].indices)
+
+
 def without_delta(network: Network, position: int) -> Network:
     """An identity matrix in place of an index that stands in an axis and elsewhere too."""
     axis = network.axes[position]

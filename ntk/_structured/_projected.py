@@ -70,7 +70,8 @@ def _parted(group: Group, dtype: Any) -> list[Group]:
 
 def _square(network: Network, projection: Network, dtype: Any) -> Group | None:
     """What the projection adds to the kernel of the network, as the square of one network."""
-    if network.loops or projection.loops or _aligned(network, projection) is None:
+    names = _aligned(projection, network)
+    if network.loops or projection.loops or names is None:
         return None
     core, weights = _core(projection)
     touched = {i for f in core for i in f.touched} | set(projection.outputs)
@@ -86,7 +87,6 @@ def _square(network: Network, projection: Network, dtype: Any) -> Group | None:
     )
     if any(axis.full != axis.size for axis in axes):
         return None
-    names = _names(projection, network)
     moved = [f.on(f.array, tuple(names[i] for i in f.indices)) for f in direction]
     first = dataclasses.replace(
         network,
@@ -163,15 +163,7 @@ def _sum(a: Factor, b: Factor) -> Factor:
         missing = [k for k, i in enumerate(indices) if i not in factor.indices]
         return jnp.expand_dims(jnp.transpose(factor.array, order), missing)
 
-    one, two = spread(a), spread(b)
-    shape = tuple(i.size for i in indices)
-    return Factor(jnp.broadcast_to(one, shape) + jnp.broadcast_to(two, shape), indices, False)
-
-
-def _names(a: Network, b: Network) -> Renaming:
-    """The indices of b's axes for those of a's; axes must be aligned."""
-    pairs = zip(a.axes, b.axes, strict=True)
-    return {i: j for one, two in pairs for i, j in zip(one.indices, two.indices, strict=True)}
+    return Factor(spread(a) + spread(b), indices, False)
 
 
 def _aligned(a: Network, b: Network) -> Renaming | None:

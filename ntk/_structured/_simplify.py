@@ -10,7 +10,7 @@ from ntk._axes import FULL, TRACE, Reduction
 from ntk._structured._contract import Contractor, cheapest
 from ntk._structured._implicit import Lookup, Patches, Window
 from ntk._structured._jacobian import Group, Jacobian
-from ntk._structured._network import Axis, Factor, Index, Network, restrict_index
+from ntk._structured._network import Axis, Factor, Index, Network, restrict_index, stands_elsewhere
 
 # A product that one side needs alone is taken first where it costs at most this much more: it is
 # done once for all blocks, and for all parameters of a layer.
@@ -221,8 +221,7 @@ def _own_axis(network: Network, taps: tuple[Index, ...]) -> int | None:
     """The axis of the network that is a kernel's axis alone and whole."""
     for at, axis in enumerate(network.axes):
         if axis.indices == taps and len(taps) == 1 and axis.is_whole:
-            others = [i for k, a in enumerate(network.axes) if k != at for i in a.indices]
-            return None if taps[0] in (*others, *network.outputs) else at
+            return None if stands_elsewhere(network, at) else at
     return None
 
 
