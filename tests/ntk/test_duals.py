@@ -1,6 +1,7 @@
 """Dual activations against independent quadrature, published closed forms and Monte Carlo."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -120,7 +121,7 @@ def test_piecewise_linear_by_conditional_integration(name, r):
     points = np.array([-10, -1e-2, 0, 1e-2, 10]) * math.sqrt(q1)
     for got, f in zip(dual(r * math.sqrt(q1 * q2), q1, q2), (value, derivative), strict=True):
         pieces = [scipy.integrate.quad(f, *ends, epsabs=1e-14, epsrel=1e-13)[0]
-                  for ends in zip(points[:-1], points[1:], strict=True)]  # fmt: skip
+                  for ends in itertools.pairwise(points)]  # fmt: skip
         np.testing.assert_allclose(got, sum(pieces), rtol=1e-11, atol=1e-12)
 
 
@@ -240,7 +241,7 @@ def test_single_precision_near_parallel(name):
     scale = np.sqrt(q1.astype(float) * q2)
     assert all(part.dtype == jnp.float32 for part in single)
     assert np.max(np.abs(np.asarray(single[0], float) - double[0]) / scale) < 4e-7
-    assert np.max(np.abs(np.asarray(single[1], float) - double[1])) < 3e-6
+    assert np.max(np.abs(np.asarray(single[1], float) - double[1])) < 1e-6
 
 
 @pytest.mark.parametrize("name", PIECEWISE_LINEAR)
@@ -274,16 +275,16 @@ def test_single_precision_at_large_variances(name):
 
 
 def test_degree_of_quadrature():
-    """More terms, smaller errors; the diagonal does not depend on them."""
+    """More terms, smaller errors; at correlation 1 there is none."""
     c, q = np.linspace(-5, 5, 21), np.full(21, 5.0)
     expected = expectation(lambda x: np.cosh(x) ** -2.0, c, q, q)
     errors = []
-    for degree in (25, 50, 100, 200):
-        dual = duals.elementwise(jnp.tanh, degree)
-        errors.append(np.max(np.abs(dual(c, q, q)[1] - expected)))
-        np.testing.assert_allclose(dual.diagonal(5.0)[1], expected[-1], rtol=1e-9)
+    for degree in (25, 50, 100):
+        derivative = duals.elementwise(jnp.tanh, degree)(c, q, q)[1]
+        errors.append(np.max(np.abs(derivative - expected)))
+        np.testing.assert_allclose(derivative[-1], expected[-1], rtol=1e-9)
     assert errors[0] < 1e-2
-    assert all(later < earlier / 3 for earlier, later in zip(errors[:-1], errors[1:], strict=True))
+    assert all(later < earlier / 3 for earlier, later in itertools.pairwise(errors))
     given = duals.elementwise(jnp.tanh, derivative=lambda x: 1 - jnp.tanh(x) ** 2)
     np.testing.assert_allclose(given(c, q, q), duals.dual_of("tanh")(c, q, q), rtol=1e-12)
 
@@ -295,7 +296,7 @@ def test_quadrature_of_a_kink():
     np.testing.assert_allclose(got[1], expected[1], atol=2e-2)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu", "erf", "sin", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "gelu", "tanh"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_shapes_transformations_and_dtypes(name, dtype):
     dual = duals.dual_of(name)
@@ -307,7 +308,7 @@ def test_shapes_transformations_and_dtypes(name, dtype):
     assert value.shape == derivative.shape == c.shape
     assert value.dtype == derivative.dtype == dtype
     tolerance = 50 * float(jnp.finfo(dtype).eps)
-    compiled = jax.jit(lambda *a: dual(*a))(c, q1, q2)
+    compiled = jax.jit(dual)(c, q1, q2)
     np.testing.assert_allclose(compiled, (value, derivative), rtol=tolerance, atol=tolerance)
     every = [part.ravel() for part in jnp.broadcast_arrays(c, q1, q2)]
     mapped = jax.vmap(dual)(*every)
@@ -327,7 +328,7 @@ def test_memory(name, arrays):
     n = 512
     dual = duals.dual_of(name)
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((n, n), (n, 1), (1, n))]
-    compiled = jax.jit(lambda *a: dual(*a)).lower(*shapes).compile()
+    compiled = jax.jit(dual).lower(*shapes).compile()
     small = 4 * n * 1200
     assert compiled.memory_analysis().temp_size_in_bytes <= arrays * 4 * n * n + 3 * small
 
