@@ -3,6 +3,7 @@
 ``ntk`` knows nothing of sampling: ``bnnsample`` builds its models from the layers described here.
 """
 
+from ntk import gp as gp
 from ntk._activations import ACTIVATIONS as ACTIVATIONS
 from ntk._activations import resolve_activation as resolve_activation
 from ntk._cost import Cost as Cost
@@ -38,6 +39,7 @@ __all__ = [
     "count_operations",
     "empirical_nngp",
     "empirical_ntk",
+    "gp",
     "linearize",
     "resolve_activation",
     "taylor_expand",
