@@ -67,7 +67,8 @@ def _solve(
     # memory, by one vector at a time.
     over = jax.vmap(one) if dense else partial(jax.lax.map, one)
     values, residuals, steps = over(columns.T)
-    report = SolverReport(jnp.all(residuals <= tolerance), jnp.max(residuals), jnp.max(steps))
+    converged, most = jnp.all(residuals <= tolerance), jnp.max(steps).astype(jnp.int32)
+    report = SolverReport(converged, jnp.max(residuals), most)
     return values.T, report
 
 

@@ -77,8 +77,8 @@ def gradient_flow(
 
     Raises:
         NotPositiveDefiniteError: ``ntk.train`` has an eigenvalue below ``-N * epsilon`` times the
-            largest. Under ``jax.jit`` or ``jax.grad``, ``ok`` is false instead and the directions
-            below zero are taken as null.
+            largest. Under ``jax.jit``, ``ok`` is false instead and the directions below zero are
+            taken as null.
         TypeError, ValueError: an argument that does not fit or is not finite, an operator.
             (Values are not checked while they are traced.)
     """

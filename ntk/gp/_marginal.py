@@ -42,8 +42,8 @@ def log_marginal_likelihood(
 
     Raises:
         NotPositiveDefiniteError: ``K + S`` is not positive definite to working precision (a pivot
-            within 8 machine epsilons of zero). Under ``jax.jit`` or ``jax.grad`` no error can be
-            raised: a factorisation that breaks down is then NaN.
+            within 8 machine epsilons of zero). Under ``jax.jit`` no error can be raised: a
+            factorisation that breaks down is then NaN.
         TypeError, ValueError: an argument that does not fit or is not finite. (Values are not
             checked while they are traced.)
     """

@@ -78,7 +78,8 @@ def posterior(
             too much or ``train`` is an operator. They are preconditioned by the diagonal of a
             matrix; the steps grow as the square root of the condition number of ``K + S``.
         tolerance: of ``"cg"``, for ``|b - (K + S) x| / |b|``; the root of machine epsilon unless
-            given. A variance is off by about its square, and never too small but for rounding.
+            given. But for rounding, a variance is never too small, and too large by at most
+            ``(tolerance |k_*|)^2 / min(noise_variance)``, ``k_*`` its row of ``test_train``.
         max_steps: of ``"cg"``, per system.
 
     Returns:
@@ -86,10 +87,10 @@ def posterior(
 
     Raises:
         NotPositiveDefiniteError: by Cholesky, ``K + S`` is not positive definite to working
-            precision (a pivot within 8 machine epsilons of zero). Under ``jax.jit`` or
-            ``jax.grad`` no error can be raised: ``report.converged`` is then false and the
-            result NaN or rounding. Conjugate gradients never raise: they return the last iterate,
-            and ``report.converged`` is false.
+            precision (a pivot within 8 machine epsilons of zero). Under ``jax.jit`` no error
+            can be raised: ``report.converged`` is then false and the result NaN or rounding.
+            Conjugate gradients never raise: they return the last iterate, and
+            ``report.converged`` is false.
         TypeError, ValueError: an argument that does not fit or is not finite. (Values are not
             checked while they are traced.)
     """

@@ -152,9 +152,12 @@ def test_float32_in_and_out(settings):
         assert array.dtype == jnp.float32
         np.testing.assert_allclose(array, getattr(expected, field), rtol=1e-4, atol=1e-5)
     assert got.report.converged
+
+
+def test_half_precision_is_raised():
     half = gp.posterior(kernels(jnp.bfloat16), Y, EACH)
     assert half.mean.dtype == jnp.float32
-    np.testing.assert_allclose(half.mean, expected.mean, atol=0.05)
+    np.testing.assert_allclose(half.mean, gp.posterior(kernels(), Y, EACH).mean, atol=0.05)
 
 
 def test_one_point():
@@ -250,7 +253,7 @@ def test_the_diagonal_preconditioner():
     given = gp.Kernels(*(1e-4 * k for k in kernels()))
     got = gp.posterior(given, Y, noise, method="cg", tolerance=1e-10)
     assert got.report.converged
-    assert got.report.num_steps <= 40
+    assert got.report.num_steps <= 10  # 31 without
     np.testing.assert_allclose(got.mean, gp.posterior(given, Y, noise).mean, rtol=1e-6)
 
 
@@ -268,17 +271,19 @@ def test_operators():
     def mlp(p, x):
         return jnp.tanh(x @ p["w"]) @ p["v"]
 
-    params = {"w": jnp.asarray(normal(3, 8)), "v": jnp.asarray(normal(8, 2))}
-    both = jnp.concatenate([X, X_TEST])
-    jacobians = jax.jit(jax.jacobian(mlp))(params, both)
-    flat = np.concatenate([np.asarray(j).reshape(17, 2, -1) for j in jacobians.values()], 2)
-    kernel = np.einsum("aip,bjp->abij", flat, flat)
+    both = np.concatenate([X, X_TEST])
+    w, v = normal(3, 8), normal(8, 2)
+    h = np.tanh(both @ w)
+    slopes = np.einsum("ak,ko->aok", 1 - h**2, v)  # of the outputs by the preactivations
+    kernel = np.einsum("ab,aok,bpk->abop", both @ both.T, slopes, slopes)
+    kernel += (h @ h.T)[:, :, None, None] * np.eye(2)
     diagonal = np.einsum("aaii->ai", kernel[12:, 12:])
     dense = gp.Kernels(kernel[:12, :12], kernel[12:, :12], diagonal)
+    params = {"w": jnp.asarray(w), "v": jnp.asarray(v)}
     expected = gp.posterior(dense, Y, EACH)
     settings = {"method": "cg", "tolerance": 1e-11}
     for operator in (
-        ntk.NTKOperator(mlp, params, both[:12]),
+        ntk.NTKOperator(mlp, params, X),
         Opaque(np.asarray(dense.train).transpose(0, 2, 1, 3).reshape(24, 24)),
     ):
         got = gp.posterior(dense._replace(train=operator), Y, EACH, **settings)
