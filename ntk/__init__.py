@@ -3,11 +3,12 @@
 ``ntk`` knows nothing of sampling: ``bnnsample`` builds its models from the layers described here.
 """
 
+from ntk import gp as gp
+from ntk import layers as layers
 from ntk._activations import ACTIVATIONS as ACTIVATIONS
 from ntk._activations import resolve_activation as resolve_activation
 from ntk._cost import Cost as Cost
 from ntk._cost import MethodCost as MethodCost
-from ntk.layers import Dense as Dense
 from ntk._empirical import cost as cost
 from ntk._empirical import empirical_ntk as empirical_ntk
 from ntk._infinite import Kernels as Kernels
@@ -23,6 +24,7 @@ from ntk._operator import LogDeterminant as LogDeterminant
 from ntk._operator import NTKOperator as NTKOperator
 from ntk._operator import Solution as Solution
 from ntk._operator import TraceEstimate as TraceEstimate
+from ntk.layers import Dense as Dense
 
 __all__ = [
     "ACTIVATIONS",
@@ -41,7 +43,9 @@ __all__ = [
     "count_operations",
     "empirical_nngp",
     "empirical_ntk",
+    "gp",
     "infinite_kernel",
+    "layers",
     "linearize",
     "resolve_activation",
     "taylor_expand",
