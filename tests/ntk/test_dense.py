@@ -8,11 +8,16 @@ import pytest
 import ntk
 
 
+def drawn(layer, fan_in, width, dtype=jnp.float64):
+    return layer.init(jax.random.key(0), (fan_in,), iter([width]), dtype)
+
+
 @pytest.mark.parametrize("bias_std", [0.0, 0.3])
 def test_apply_equals_the_definition(bias_std):
     layer = ntk.Dense(1.7, bias_std)
     x = np.random.default_rng(0).normal(size=(5, 4))
-    parameters = layer.init(jax.random.key(0), 4, 6, jnp.float64)
+    parameters, shape = drawn(layer, 4, 6)
+    assert shape == (6,)
     assert set(parameters) == ({"weight", "bias"} if bias_std else {"weight"})
     expected = 1.7 / 2 * x @ np.asarray(parameters["weight"])
     if bias_std:
@@ -21,7 +26,7 @@ def test_apply_equals_the_definition(bias_std):
 
 
 def test_prior_does_not_depend_on_the_scales_or_the_width():
-    wide = ntk.Dense(5.0, 3.0).init(jax.random.key(1), 100, 300, jnp.float64)
+    wide, _ = drawn(ntk.Dense(5.0, 3.0), 100, 300)
     count = 100 * 300
     assert abs(float(jnp.var(wide["weight"])) - 1) < 4 * np.sqrt(2 / count)
     assert abs(float(jnp.mean(wide["weight"]))) < 4 / np.sqrt(count)
@@ -31,6 +36,6 @@ def test_prior_does_not_depend_on_the_scales_or_the_width():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dtype_in_is_dtype_out(dtype):
     layer = ntk.Dense(1.7, 0.3)
-    parameters = layer.init(jax.random.key(0), 4, 6, dtype)
+    parameters, _ = drawn(layer, 4, 6, dtype)
     assert {leaf.dtype for leaf in parameters.values()} == {jnp.dtype(dtype)}
     assert layer.apply(parameters, jnp.ones((2, 4), dtype)).dtype == dtype
