@@ -1,29 +1,17 @@
 """The empirical neural tangent kernel of any function, by the cheapest of three algorithms."""
 
-import functools
-import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import jax
 from jax import Array
 from jax.sharding import Mesh
 
-from ntk._cost import Cost, cost_by, cost_of
-from ntk._kernel_inputs import Inputs, check_inputs
+from ntk._computed import check_mesh, checked_budget, computed
+from ntk._cost import Cost, cost_of
+from ntk._kernel_inputs import check_inputs
 from ntk._known_answer import check_backend
-from ntk._memory import compiler_options, default_budget
-from ntk._methods import METHODS, kernel_of
-from ntk._tiled import home_of, spread_kernel, tiled_kernel
-from ntk._tiles import choose_tiling, mapped_kernel
-
-
-@functools.cache
-def _compiled(options: tuple[tuple[str, str], ...]) -> Callable[..., Array]:
-    """The kernel in one piece under XLA's options."""
-    static = ("signature", "method")
-    return jax.jit(kernel_of, static_argnames=static, compiler_options=dict(options) or None)
+from ntk._methods import METHODS
 
 
 def empirical_ntk(
@@ -72,27 +60,14 @@ def empirical_ntk(
     """
     if method not in ("auto", *METHODS):
         raise ValueError(f"unknown method {method!r}; expected one of auto, {', '.join(METHODS)}")
-    exact = memory_budget is not None
-    budget = _budget(memory_budget)
-    if mesh is not None and not isinstance(mesh, Mesh):
-        raise TypeError(f"mesh must be a jax.sharding.Mesh or None, got {type(mesh).__name__}")
+    exact, budget = memory_budget is not None, checked_budget(memory_budget)
+    check_mesh(mesh)
     inputs = check_inputs(f, params, x1, x2, trace_axes, diagonal_axes)
     if not inputs.traced:
         check_backend(jax.default_backend())
     if method == "auto":
         method = cost_of(inputs, budget).chosen
-    if inputs.traced:
-        if not exact:
-            return _in_one_piece(inputs, method)
-        return mapped_kernel(inputs, method, choose_tiling(inputs, method, budget, False, 1))
-    if mesh is not None:
-        cut = choose_tiling(inputs, method, budget, exact, mesh.devices.size)
-        return spread_kernel(inputs, method, cut, mesh, progress)
-    if not exact and cost_by(inputs, method).temporary_bytes <= budget:
-        return _in_one_piece(inputs, method)
-    with jax.default_device(home_of(inputs)):
-        cut = choose_tiling(inputs, method, budget, exact, 1)
-        return tiled_kernel(inputs, method, cut, progress)
+    return computed(inputs, method, budget, exact, mesh, progress)
 
 
 def cost(
@@ -109,29 +84,5 @@ def cost(
 
     Arguments and errors are those of :func:`empirical_ntk`. Printed, it is a table.
     """
-    budget = _budget(memory_budget)
+    budget = checked_budget(memory_budget)
     return cost_of(check_inputs(f, params, x1, x2, trace_axes, diagonal_axes), budget)
-
-
-def _in_one_piece(inputs: Inputs, method: str) -> Array:
-    options = {}
-    if not inputs.traced:
-        options = compiler_options(cost_by(inputs, method).temporary_bytes)
-    kernel = _compiled(tuple(options.items()))
-    return kernel(inputs.signature, method, inputs.leaves, inputs.held, inputs.x1, inputs.x2)
-
-
-def _budget(memory_budget: float | None) -> int:
-    """Bytes.
-
-    Raises:
-        TypeError: not a number.
-        ValueError: not finite, or not at least one byte.
-    """
-    if memory_budget is None:
-        return default_budget(jax.devices()[0])
-    if isinstance(memory_budget, bool) or not isinstance(memory_budget, Real):
-        raise TypeError(f"memory_budget must be a number of bytes, got {memory_budget!r}")
-    if not math.isfinite(memory_budget) or memory_budget < 1:
-        raise ValueError(f"memory_budget must be finite and at least 1 byte, got {memory_budget!r}")
-    return int(memory_budget)

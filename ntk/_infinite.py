@@ -1,30 +1,23 @@
 """The kernels of a network of infinite width, from its description."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 
-from ntk._kernel_inputs import is_concrete, require_finite
-from ntk.layers._combine import Serial
-from ntk.layers._covariance import Covariances
+from ntk._axes import FULL, Reduction
+from ntk._computed import check_mesh, checked_budget, computed
+from ntk._kernel_inputs import Inputs, check_examples, is_traced
+from ntk._known_answer import check_backend
+from ntk._methods import INFINITE_WIDTH
+from ntk._pairs import by_pairs
+from ntk.layers._covariance import of_inputs
+from ntk.layers._kernels import NAMES, Kernels, check_shape, kernels_of
 from ntk.layers._layer import Layer
-
-NAMES = ("nngp", "ntk")
-
-
-class Kernels(NamedTuple):
-    """Of every pair of examples, ``[n1, n2]``; None where it was not asked for.
-
-    ``nngp``: the covariance of one output over networks drawn from the prior. ``ntk``: the neural
-    tangent kernel of one output, the same for every network.
-    """
-
-    nngp: Array | None
-    ntk: Array | None
 
 
 def infinite_kernel(model: Any) -> Callable[..., Any]:
@@ -35,10 +28,14 @@ def infinite_kernel(model: Any) -> Callable[..., Any]:
             ``Serial(Dense(), Activation("relu"), Dense())``, or an object whose ``network`` is one.
 
     Returns:
-        ``kernel(x1, x2=None, *, get=("nngp", "ntk"))`` of inputs ``[n, *positions, channels]``:
-        :class:`Kernels`, or one array where ``get`` is a name. Everything between layers is a
-        covariance of channels (Neal 1996; Lee et al. 2018; Jacot et al. 2018; for convolutions
-        Novak et al. 2019): dense layers and convolutions average it, activations take its dual.
+        ``kernel(x1, x2=None, *, get=("nngp", "ntk"), memory_budget=None, mesh=None,
+        progress=True)`` of inputs ``[n, *positions, channels]``: :class:`Kernels`, or one array
+        where ``get`` is a name. Everything between layers is a covariance of channels (Neal 1996;
+        Lee et al. 2018; Jacot et al. 2018; for convolutions Novak et al. 2019): dense layers and
+        convolutions average it, activations take its dual. ``x2=None``: of x1 with itself, at
+        about half the cost. ``memory_budget`` (bytes), ``mesh`` and ``progress`` are those of
+        :func:`ntk.empirical_ntk`; so is what ``jax.jit``, ``grad`` and ``vmap`` may do. Kernels
+        are differentiable in the inputs and in the network's scales (a layer is a pytree of them).
 
     Raises:
         TypeError: not a layer, or inputs that are not floating point arrays.
@@ -46,84 +43,102 @@ def infinite_kernel(model: Any) -> Callable[..., Any]:
             shapes or not finite, an unknown name.
         NotImplementedError: a layer without a closed form (max pooling).
     """
+    network = checked_network(model)
+
+    def kernel(
+        x1: Any,
+        x2: Any = None,
+        *,
+        get: Any = NAMES,
+        memory_budget: float | None = None,
+        mesh: Mesh | None = None,
+        progress: bool = True,
+    ) -> Any:
+        names = checked_names(get)
+        exact, budget = memory_budget is not None, checked_budget(memory_budget)
+        check_mesh(mesh)
+        inputs = _inputs(network, names, x1, x2)
+        if not inputs.traced:
+            check_backend(jax.default_backend())
+        found = computed(inputs, INFINITE_WIDTH, budget, exact, mesh, progress)
+        return getattr(found, get) if isinstance(get, str) else found
+
+    return kernel
+
+
+def checked_network(model: Any) -> Layer:
+    """The network of ``model``.
+
+    Raises:
+        TypeError: not a layer, nor an object with one.
+        ValueError: a network whose last layer has no weights.
+    """
     network = getattr(model, "network", model)
     if not isinstance(network, Layer):
         raise TypeError(f"model must be a layer of ntk.layers, got {type(model).__name__}")
     if network.fresh is not True:
         raise ValueError(f"the last layer of {network!r} must have weights, as a readout has")
-
-    def kernel(x1: Any, x2: Any = None, *, get: Any = NAMES) -> Any:
-        names = (get,) if isinstance(get, str) else tuple(get)
-        if not names or any(name not in NAMES for name in names):
-            raise ValueError(f"get must be 'nngp', 'ntk' or both, got {get!r}")
-        first = _checked("x1", x1)
-        second = None if x2 is None else _checked("x2", x2)
-        if second is not None and (second.shape[1:], second.dtype) != (
-            first.shape[1:],
-            first.dtype,
-        ):
-            raise ValueError(
-                f"x1 and x2 must agree in all but their first axis, got {first.shape} of "
-                f"{first.dtype} and {second.shape} of {second.dtype}"
-            )
-        found = _kernels(network, "ntk" in names, first, second)
-        if isinstance(get, str):
-            return found.nngp if get == "nngp" else found.ntk
-        return Kernels(*(getattr(found, n) if n in names else None for n in NAMES))
-
-    return kernel
+    return network
 
 
-def _checked(name: str, x: Any) -> Array:
-    array = jnp.asarray(x)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{name} must be floating point, got {array.dtype}")
-    if array.ndim < 2 or 0 in array.shape:
-        raise ValueError(f"{name} must be [n, *positions, channels], got shape {array.shape}")
-    if is_concrete(array):
-        require_finite(name, array)
-    return array
+def checked_names(get: Any) -> tuple[str, ...]:
+    """The names of ``get``, in one order."""
+    given = (get,) if isinstance(get, str) else tuple(get)
+    if not given or any(name not in NAMES for name in given):
+        raise ValueError(f"get must be 'nngp', 'ntk' or both, got {get!r}")
+    return tuple(name for name in NAMES if name in given)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _kernels(network: Layer, tangent: bool, x1: Array, x2: Array | None) -> Kernels:
-    # The shapes that layers refuse are found as for a finite network.
-    one = jax.ShapeDtypeStruct(x1.shape[1:], x1.dtype)
-    jax.eval_shape(
-        lambda key: network.init(key, one.shape, _ones(), one.dtype)[0], jax.random.key(0)
-    )
-    layers = network.layers if isinstance(network, Serial) else (network,)
-    k = _of_inputs(x1, x2, tangent, network.pairs_positions)
-    for at, layer in enumerate(layers):
-        if not any(later.pairs_positions for later in layers[at:]):
-            k = k.at_equal_positions()
-        k = layer.spread(k)
-    if k.spatial:
-        raise ValueError(
-            f"{network!r} ends with {k.spatial} axes of positions: pool or flatten them first"
-        )
-    return Kernels(k.nngp, k.ntk)
+@dataclass(frozen=True)
+class _Signature:
+    """Everything of a call that is static: one compiled program each.
+
+    Attributes:
+        description: of the network, without its scales.
+        names: of the kernels.
+        reduction: of the batch axis, which is kept in full.
+        dtype: of the kernels; half precision is raised to float32.
+        block: None, as a tile has all there is of a pair of examples.
+    """
+
+    description: Any
+    names: tuple[str, ...]
+    dtype: Any
+    reduction: Reduction
+    block: None = None
+
+    def kernels(self, scales: list[Array], x1: Any, x2: Any) -> Kernels:
+        network = jax.tree.unflatten(self.description, scales)
+
+        paired, tangent = network.pairs_positions, "ntk" in self.names
+
+        def between(a: Array, b: Array, same: bool = False) -> Kernels:
+            return kernels_of(network, self.names, of_inputs(a, b, same, paired, tangent))
+
+        def alone(example: Array) -> Kernels:
+            own = between(example[None], example[None], same=True)
+            return jax.tree.map(lambda k: k[0, 0], own)
+
+        first = jnp.asarray(x1, self.dtype)
+        if x2 is None:
+            return by_pairs(between, alone, first)
+        return between(first, jnp.asarray(x2, self.dtype))
 
 
-def _ones():
-    while True:
-        yield 1
-
-
-def _of_inputs(x1: Array, x2: Array | None, tangent: bool, full: bool) -> Covariances:
-    """Covariances of a channel of the inputs: products of examples, divided by their channels."""
-    spatial = x1.ndim - 2
-    pairs = full and spatial > 0
-    positions = list(range(10, 10 + spatial))
-    others = [p + spatial for p in positions] if pairs else positions
-    out = [i for pair in zip(positions, others, strict=True) for i in dict.fromkeys(pair)]
-    product = functools.partial(jnp.einsum, precision="highest")
-    y = x1 if x2 is None else x2
-
-    def own(x: Array) -> Array:
-        return product(x, [0, *positions, 2], x, [0, *others, 2], [0, *out]) / x.shape[-1]
-
-    cross = product(x1, [0, *positions, 2], y, [1, *others, 2], [0, 1, *out]) / x1.shape[-1]
-    own1 = own(x1)
-    own2 = own1 if x2 is None else own(x2)
-    return Covariances(cross, None, own1, own2, spatial, pairs, tangent, False)
+def _inputs(network: Layer, names: tuple[str, ...], x1: Any, x2: Any) -> Inputs:
+    first, second, _ = check_examples("x1", x1, x2)
+    if len(first) != 1 or first[0].ndim < 2 or 0 in first[0].shape:
+        shapes = [a.shape for a in first]
+        raise ValueError(f"x1 must be an array [n, *positions, channels], got shape {shapes[0]}")
+    dtypes = {a.dtype for a in (*first, *(second or ()))}
+    if len(dtypes) > 1 or not jnp.issubdtype(next(iter(dtypes)), jnp.floating):
+        found = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"x1 and x2 must be floating point, of one dtype, got {found}")
+    dtype = jax.dtypes.canonicalize_dtype(first[0].dtype)
+    dtype = dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+    check_shape(network, first[0].shape[1:], dtype)
+    scales, description = jax.tree.flatten(network)
+    leaves = [jnp.asarray(scale, dtype) for scale in scales]
+    signature = _Signature(description, names, dtype, Reduction((FULL,)))
+    traced = is_traced((leaves, first, second))
+    return Inputs(signature, leaves, [], first, second, (), traced)  # type: ignore[arg-type]

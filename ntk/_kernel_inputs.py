@@ -127,33 +127,48 @@ def check_inputs(
     if derivatives and any(jnp.issubdtype(a.dtype, jnp.complexfloating) for a in leaves):
         raise TypeError("params must be real, got a complex leaf")
     require_finite("params", params)
-    first, x_tree = _leaves_of(name, x1)
-    second = None
-    if x2 is not None:
-        second, second_tree = _leaves_of("x2", x2)
-        if second_tree != x_tree:
-            raise ValueError(f"x2 must have the tree structure of x1, {x_tree}, got {second_tree}")
-        for a, b in zip(first, second, strict=True):
-            if a.shape[1:] != b.shape[1:]:
-                raise ValueError(
-                    f"x1 and x2 must have equal shapes but for the first axis, got {a.shape} and "
-                    f"{b.shape}"
-                )
+    first, second, x_tree = check_examples(name, x1, x2)
     output = _output_of(f, leaves, held, layout, x_tree, first)
     reduction = reduction_of(trace_axes, diagonal_axes, len(output.shape))
     dtype = output.dtype if jnp.finfo(output.dtype).bits >= 32 else jnp.dtype(jnp.float32)
     signature = Signature(_hashable(f), layout, x_tree, reduction, dtype)
     arrays = leaves, held, first, second
-    traced = not is_concrete(arrays) or not is_concrete(jnp.zeros(())) or not _compiles()
-    inputs = Inputs(signature, leaves, held, first, second, output.shape[1:], traced)
+    inputs = Inputs(signature, leaves, held, first, second, output.shape[1:], is_traced(arrays))
     if reduction.modes[0] != "full" and inputs.sizes[0] != inputs.sizes[1]:
         raise ValueError(
             f"a diagonal or trace over the batch axis needs as many examples in x2 as in x1, got "
             f"{inputs.sizes[0]} and {inputs.sizes[1]}"
         )
-    if not traced and _refuse_mixing(inputs):
+    if not inputs.traced and _refuse_mixing(inputs):
         inputs = dataclasses.replace(inputs, traced=True)
     return inputs
+
+
+def check_examples(name: str, x1: Any, x2: Any) -> tuple[list[Any], list[Any] | None, Any]:
+    """The leaves of both inputs and their tree structure.
+
+    Raises:
+        TypeError, ValueError: inputs without examples, not finite, or that differ in structure or
+            in the shapes of their examples.
+    """
+    first, x_tree = _leaves_of(name, x1)
+    if x2 is None:
+        return first, None, x_tree
+    second, second_tree = _leaves_of("x2", x2)
+    if second_tree != x_tree:
+        raise ValueError(f"x2 must have the tree structure of x1, {x_tree}, got {second_tree}")
+    for a, b in zip(first, second, strict=True):
+        if a.shape[1:] != b.shape[1:]:
+            raise ValueError(
+                f"x1 and x2 must have equal shapes but for the first axis, got {a.shape} and "
+                f"{b.shape}"
+            )
+    return first, second, x_tree
+
+
+def is_traced(arrays: Any) -> bool:
+    """Whether within a JAX transformation, or where programs are not compiled."""
+    return not is_concrete(arrays) or not is_concrete(jnp.zeros(())) or not _compiles()
 
 
 def _hashable(f: Callable[..., Any]) -> Callable[..., Any]:

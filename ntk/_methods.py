@@ -1,4 +1,4 @@
-"""The three algorithms under one signature: a kernel, or a tile of one, in one piece."""
+"""All algorithms under one signature: a kernel, or a tile of one, in one piece."""
 
 from typing import Any
 
@@ -19,18 +19,19 @@ JACOBIAN_CONTRACTION = "jacobian_contraction"
 NTK_VECTOR_PRODUCTS = "ntk_vector_products"
 STRUCTURED_DERIVATIVES = "structured_derivatives"
 METHODS = (STRUCTURED_DERIVATIVES, JACOBIAN_CONTRACTION, NTK_VECTOR_PRODUCTS)
+INFINITE_WIDTH = "infinite_width"
 
 
 def kernel_of(
-    signature: Signature,
+    signature: Any,
     method: str,
     leaves: Any,
     held: Any,
     x1: list[Array],
     x2: Any,
     starts: Any = None,
-) -> Array:
-    """The kernel of the signature's function.
+) -> Any:
+    """The kernel of the signature's function; at infinite width a tree of kernels.
 
     Args:
         signature, method: static.
@@ -38,6 +39,8 @@ def kernel_of(
         x1, x2: leaves of the inputs; ``x2`` None: of x1 with itself, at half the products.
         starts: where the block of outputs begins, for x1 and for x2, if the signature has one.
     """
+    if method == INFINITE_WIDTH:
+        return signature.kernels(leaves, x1[0], None if x2 is None else x2[0])
     first = signature.function(held, None if starts is None else starts[0])
     second = signature.function(held, None if starts is None else starts[1])
     x1 = [jnp.asarray(a) for a in x1]

@@ -20,12 +20,12 @@ from ntk._tiles import Tile, Tiling, averaged, tile_program, tiles_of
 PATIENCE = 2.0
 
 
-def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Array:
+def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Any:
     """The kernel, one tile at a time; only a tile's examples are on the device."""
     tiles = tiles_of(inputs, cut)
     home = home_of(inputs)
     leaves, held = jax.device_put((inputs.leaves, inputs.held), home)
-    kernel = _empty(inputs, cut) if len(tiles) > 1 else None
+    kernel = None
     for tile in _bar(tiles, progress):
         compiled, same = tile_program(inputs, method, cut, tile)
         x1 = _rows(inputs.x1, tile.row, cut.rows, home)
@@ -35,14 +35,18 @@ def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> Ar
             None if cut.signature.block is None else (jnp.int32(tile.first), jnp.int32(tile.second))
         )
         value = compiled(leaves, held, x1, x2, starts)
-        kernel = value if kernel is None else _placed(kernel, value, inputs, cut, tile)
+        if len(tiles) == 1:
+            kernel = value
+            break
+        if kernel is None:
+            kernel = jax.tree.map(lambda _: _empty(inputs, cut), value)
+        kernel = _placed(kernel, value, inputs, cut, tile)
         # One tile at a time in memory.
         jax.block_until_ready(kernel)
-    assert kernel is not None
     return averaged(kernel, inputs.signature.reduction, cut.signature.reduction)
 
 
-def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress: bool) -> Array:
+def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress: bool) -> Any:
     """The kernel, as many tiles at a time as the mesh has devices."""
     flat = Mesh(mesh.devices.reshape(-1), ("tiles",))
     size = flat.devices.size
@@ -50,8 +54,7 @@ def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress
     split, whole = NamedSharding(flat, P("tiles")), NamedSharding(flat, P())
     leaves, held = (jax.device_put(a, whole) for a in (inputs.leaves, inputs.held))
     other = inputs.x1 if inputs.x2 is None else inputs.x2
-    kernel = _empty(inputs, cut)
-    home = kernel.sharding
+    kernel, home = None, jnp.zeros(()).sharding
     for first in _bar(range(0, len(tiles), size), progress):
         round_ = tiles[first : first + size]
         filled = [*round_, *[round_[-1]] * (size - len(round_))]
@@ -62,19 +65,22 @@ def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress
             for side in ("first", "second")
         )
         values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts)
+        if kernel is None:
+            kernel = jax.tree.map(lambda _: _empty(inputs, cut), values)
         for k, tile in enumerate(round_):
-            value = jax.device_put(values[k], home)
+            value = jax.tree.map(lambda v, k=k: jax.device_put(v[k], home), values)
             kernel = _placed(kernel, value, inputs, cut, tile)
         jax.block_until_ready(kernel)
     return averaged(kernel, inputs.signature.reduction, cut.signature.reduction)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts) -> Array:
+def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts) -> Any:
     def one(leaves, held, x1, x2, starts):
         first, second = ([a[0] for a in x] for x in (x1, x2))
         at = None if signature.block is None else (starts[0][0], starts[1][0])
-        return kernel_of(signature, method, leaves, held, first, second, at)[None]
+        kernel = kernel_of(signature, method, leaves, held, first, second, at)
+        return jax.tree.map(lambda a: a[None], kernel)
 
     specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"))
     # Loops start from constants, which the check of replication takes for a mistake.
@@ -85,7 +91,7 @@ def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, 
 
 def home_of(inputs: Inputs) -> Any:
     """The device of the parameters; JAX's default one where they lie on several."""
-    devices = inputs.leaves[0].devices()
+    devices = inputs.leaves[0].devices() if inputs.leaves else ()
     return next(iter(devices)) if len(devices) == 1 else jnp.zeros(()).device
 
 
@@ -111,14 +117,14 @@ def _empty(inputs: Inputs, cut: Tiling) -> Array:
     return jnp.zeros(shape, inputs.signature.dtype)
 
 
-def _placed(kernel: Array, value: Array, inputs: Inputs, cut: Tiling, tile: Tile) -> Array:
+def _placed(kernel: Any, value: Any, inputs: Inputs, cut: Tiling, tile: Tile) -> Any:
     """The kernel with a tile in its place, and its mirror image if the kernel is symmetric."""
     modes = cut.signature.reduction.modes
     kernel = _put(kernel, value, _corner(modes, cut, tile))
     off_diagonal = (tile.row, tile.first) != (tile.column, tile.second)
     if inputs.x2 is None and modes[0] == FULL and off_diagonal:
         mirror = Tile(tile.column, tile.row, tile.second, tile.first)
-        mirrored = cut.signature.reduction.exchanged(value)
+        mirrored = jax.tree.map(cut.signature.reduction.exchanged, value)
         kernel = _put(kernel, mirrored, _corner(modes, cut, mirror))
     return kernel
 
@@ -135,8 +141,8 @@ def _corner(modes: tuple[str, ...], cut: Tiling, tile: Tile) -> tuple[Any, ...]:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _put(kernel: Array, value: Array, corner: tuple[Any, ...]) -> Array:
-    return jax.lax.dynamic_update_slice(kernel, value, corner)
+def _put(kernel: Any, value: Any, corner: tuple[Any, ...]) -> Any:
+    return jax.tree.map(lambda k, v: jax.lax.dynamic_update_slice(k, v, corner), kernel, value)
 
 
 def _bar(items: Any, progress: bool) -> Any:

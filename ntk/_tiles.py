@@ -207,7 +207,7 @@ def _compiled(signature: Signature, method: str, shapes: Any, options: Any, sett
     return lowered.compile(compiler_options=dict(options))
 
 
-def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:
+def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Any:
     """The kernel by a loop over its tiles inside one program, for use under transformations.
 
     Every tile is computed again for its derivative, so that memory stays that of one tile.
@@ -222,25 +222,31 @@ def mapped_kernel(inputs: Inputs, method: str, cut: Tiling) -> Array:
     leaves, held = inputs.leaves, inputs.held
 
     @jax.checkpoint
-    def tile(a: list[Array], b: list[Array]) -> Array:
+    def tile(a: list[Array], b: list[Array]) -> Any:
         return kernel_of(signature, method, leaves, held, a, b)
+
+    def rows_together(kernel: Array) -> Array:
+        return kernel.reshape(-1, *kernel.shape[2:])[:n1]
+
+    def tiles_together(kernel: Array) -> Array:
+        kernel = jnp.moveaxis(kernel, 2, 1)
+        r, s = kernel.shape[:2], kernel.shape[2:4]
+        return kernel.reshape(r[0] * r[1], s[0] * s[1], *kernel.shape[4:])[:n1, :n2]
 
     if signature.reduction.modes[0] != FULL:
         kernel = jax.lax.map(lambda pair: tile(*pair), (first, second))
-        kernel = kernel.reshape(-1, *kernel.shape[2:])[:n1]
+        kernel = jax.tree.map(rows_together, kernel)
     else:
         kernel = jax.lax.map(lambda a: jax.lax.map(lambda b: tile(a, b), second), first)
-        kernel = jnp.moveaxis(kernel, 2, 1)
-        r, s = kernel.shape[:2], kernel.shape[2:4]
-        kernel = kernel.reshape(r[0] * r[1], s[0] * s[1], *kernel.shape[4:])[:n1, :n2]
+        kernel = jax.tree.map(tiles_together, kernel)
     return averaged(kernel, inputs.signature.reduction, signature.reduction)
 
 
-def averaged(kernel: Array, wanted: Reduction, have: Reduction) -> Array:
+def averaged(kernel: Any, wanted: Reduction, have: Reduction) -> Any:
     """Means over axes that were kept as a diagonal and are to be traced."""
     at, axes = 0, []
     for want, mode in zip(wanted.modes, have.modes, strict=True):
         if mode == DIAGONAL and want == TRACE:
             axes.append(at)
         at += {FULL: 2, DIAGONAL: 1, TRACE: 0}[mode]
-    return jnp.mean(kernel, axis=tuple(axes)) if axes else kernel
+    return jax.tree.map(lambda k: jnp.mean(k, axis=tuple(axes)), kernel) if axes else kernel

@@ -41,7 +41,7 @@ class Activation(Layer):
                 f"{self!r} must follow a layer with weights: at infinite width its input has to "
                 "be Gaussian"
             )
-        dual = self.dual
+        dual, k = self.dual, k.agreeing()
         first, second = k.variances()
         if k.ntk is None:
             nngp, ntk = dual.value(k.nngp, *k.pair_of_variances()), None

@@ -4,16 +4,30 @@ import math
 import operator
 from typing import Any
 
+import jax
 
-def check_scale(name: str, value: Any, positive: bool = False) -> None:
-    """Raise unless ``value`` is a finite number, not negative (or positive)."""
+
+def keep_scale(layer: Any, name: str, positive: bool = False, signed: bool = False) -> None:
+    """Make a field of a layer a float, or leave it if it is being traced.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: not finite, or negative unless ``signed`` (or zero, where it must be positive).
+    """
+    value = getattr(layer, name)
+    if isinstance(value, jax.core.Tracer):
+        return
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        sign = "positive" if positive else "at least 0"
-        raise ValueError(f"{name} must be finite and {sign}, got {value!r}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    if (number < 0 and not signed) or (positive and number == 0):
+        raise ValueError(
+            f"{name} must be {'positive' if positive else 'at least 0'}, got {value!r}"
+        )
+    object.__setattr__(layer, name, number)
 
 
 def check_whole(name: str, value: Any, count: int | None) -> tuple[int, ...]:
@@ -29,3 +43,8 @@ def check_whole(name: str, value: Any, count: int | None) -> tuple[int, ...]:
         axes = "" if count is None else f"{count} "
         raise ValueError(f"{name} must be {axes}positive, one per spatial axis, got {value!r}")
     return whole
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a scale is known to be zero; a traced one never is."""
+    return not isinstance(value, jax.core.Tracer) and float(value) == 0

@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntk.layers._checks import check_scale
+from ntk.layers._checks import keep_scale
 from ntk.layers._covariance import Covariances
 from ntk.layers._layer import Layer, Shape
 
@@ -19,6 +19,7 @@ class Serial(Layer):
     """``Serial(a, b, ...)``: one layer after the other. Without layers: what comes in."""
 
     layers: tuple[Layer, ...]
+    values: ClassVar[tuple[str, ...]] = ("layers",)
 
     def __init__(self, *layers: Layer):
         for layer in layers:
@@ -64,6 +65,7 @@ class Parallel(Layer):
     """
 
     branches: tuple[Layer, ...]
+    values: ClassVar[tuple[str, ...]] = ("branches",)
 
     def __init__(self, *branches: Layer):
         if len(branches) < 2:
@@ -127,9 +129,10 @@ class Scale(Layer):
     """Times a constant."""
 
     factor: float
+    values: ClassVar[tuple[str, ...]] = ("factor",)
 
     def __post_init__(self):
-        check_scale("factor", self.factor)
+        keep_scale(self, "factor", signed=True)
 
     def apply(self, parameters: tuple, x: Array) -> Array:
         return x * jnp.asarray(self.factor, x.dtype)
@@ -146,9 +149,10 @@ class LayerNorm(Layer):
     """
 
     epsilon: float = 0.0
+    values: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     def __post_init__(self):
-        check_scale("epsilon", self.epsilon)
+        keep_scale(self, "epsilon")
 
     def apply(self, parameters: tuple, x: Array) -> Array:
         centred = x - x.mean(-1, keepdims=True)

@@ -20,6 +20,7 @@ class Covariances:
         nngp: between x1 and x2.
         ntk: the tangent kernel between x1 and x2; None: zero so far, or not asked for.
         own1, own2: the covariance of an example with itself, ``[n1, ...]`` and ``[n2, ...]``.
+        same: x1 and x2 are one example, and the same.
         spatial: the number of spatial axes.
         full: whether positions are paired.
         tangent: whether the tangent kernel is asked for.
@@ -30,6 +31,7 @@ class Covariances:
     ntk: Array | None
     own1: Array
     own2: Array
+    same: bool
     spatial: int
     full: bool
     tangent: bool
@@ -45,6 +47,13 @@ class Covariances:
             own2=fn(self.own2, 1),
             **changes,
         )
+
+    def agreeing(self) -> "Covariances":
+        """With an example's covariance with itself of equal bits in ``nngp`` and in ``own1``.
+
+        The angle between two Gaussians goes as the root of the rounding where they are one.
+        """
+        return dataclasses.replace(self, nngp=self.own1[:, None]) if self.same else self
 
     def at_equal_positions(self) -> "Covariances":
         """Without the pairs of different positions."""
@@ -79,3 +88,29 @@ class Covariances:
             return variances
         added = [lead + 2 * k + (1 - side) for k in range(self.spatial)]
         return jnp.expand_dims(variances, added)
+
+
+def of_inputs(x1: Array, x2: Array, same: bool, paired: bool, tangent: bool) -> Covariances:
+    """Covariances of a channel of the inputs: products of examples, divided by their channels.
+
+    Args:
+        x1, x2: ``[n1, *positions, channels]`` and ``[n2, ...]``.
+        same: x1 and x2 are one example, and the same.
+        paired: whether all pairs of positions are asked for.
+        tangent: whether the tangent kernel is asked for.
+    """
+    spatial = x1.ndim - 2
+    full = paired and spatial > 0
+    positions = list(range(10, 10 + spatial))
+    others = [p + spatial for p in positions] if full else positions
+    out = [i for pair in zip(positions, others, strict=True) for i in dict.fromkeys(pair)]
+
+    def products(a: Array, b: Array, examples: list[int]) -> Array:
+        first, second = [examples[0], *positions, 2], [examples[-1], *others, 2]
+        product = jnp.einsum(a, first, b, second, [*examples, *out], precision="highest")
+        return product / a.shape[-1]
+
+    own1 = products(x1, x1, [0])
+    own2 = own1 if same else products(x2, x2, [0])
+    cross = products(x1, x2, [0, 1])
+    return Covariances(cross, None, own1, own2, same, spatial, full, tangent, False)

@@ -139,11 +139,13 @@ def test_a_kernel_with_itself_and_one_at_a_time():
         network, x = NETWORKS[name]
         kernel = ntk.infinite_kernel(network)
         both = kernel(x)
-        np.testing.assert_allclose(kernel(x, x[:2]).ntk, both.ntk[:, :2], rtol=1e-12)
+        # Who x2 is, is not known: angles of zero are known to the root of the rounding.
+        np.testing.assert_allclose(kernel(x, x[:2]).nngp, both.nngp[:, :2], rtol=1e-12)
+        np.testing.assert_allclose(kernel(x, x[:2]).ntk, both.ntk[:, :2], rtol=1e-7)
         np.testing.assert_allclose(kernel(x, get="nngp"), both.nngp, rtol=1e-12)
         np.testing.assert_allclose(kernel(x, get="ntk"), both.ntk, rtol=1e-12)
         assert kernel(x, get=("nngp",)).ntk is None
-        np.testing.assert_allclose(both.ntk, both.ntk.T, rtol=1e-12)
+        np.testing.assert_array_equal(both.ntk, both.ntk.T)
         assert (np.linalg.eigvalsh(both.nngp) > 0).all()
 
 
@@ -221,9 +223,9 @@ def test_bad_networks_and_inputs():
         (NotImplementedError, "max pooling", lambda: kernel(
             Serial(conv(), MaxPool((2, 2)), Flatten(), dense()))(image)),
         (ValueError, "x1 is not finite", lambda: kernel(dense())(VECTORS.at[0, 0].set(jnp.nan))),
-        (TypeError, "x1 must be floating point", lambda: kernel(dense())(jnp.ones((2, 3), int))),
+        (TypeError, "must be floating point", lambda: kernel(dense())(jnp.ones((2, 3), int))),
         (ValueError, "x1 must be", lambda: kernel(dense())(jnp.ones(3))),
-        (ValueError, "agree in all but", lambda: kernel(dense())(VECTORS, VECTORS[:, :3])),
+        (ValueError, "equal shapes", lambda: kernel(dense())(VECTORS, VECTORS[:, :3])),
         (ValueError, "get must be", lambda: kernel(dense())(VECTORS, get="gp")),
         (ValueError, "weight_std must be", lambda: Dense(-1.0)),
         (ValueError, "padding must be", lambda: conv(padding="REFLECT")),
