@@ -1,5 +1,6 @@
 """The kernels of a network of infinite width, from its description."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,11 @@ from jax import Array
 from jax.sharding import Mesh
 
 from ntk._axes import FULL, Reduction
+from ntk._blocked import by_pairs, by_rows_of
 from ntk._computed import check_mesh, checked_budget, computed
 from ntk._kernel_inputs import Inputs, check_examples, is_traced
 from ntk._known_answer import check_backend
 from ntk._methods import INFINITE_WIDTH
-from ntk._pairs import by_pairs
 from ntk.layers._covariance import of_inputs
 from ntk.layers._kernels import NAMES, Kernels, check_shape, kernels_of
 from ntk.layers._layer import Layer
@@ -120,9 +121,11 @@ class _Signature:
             return jax.tree.map(lambda k: k[0, 0], own)
 
         first = jnp.asarray(x1, self.dtype)
+        positions = math.prod(first.shape[1:-1])
+        each = positions**2 if paired else positions
         if x2 is None:
-            return by_pairs(between, alone, first)
-        return between(first, jnp.asarray(x2, self.dtype))
+            return by_pairs(between, alone, first, each)
+        return by_rows_of(between, first, jnp.asarray(x2, self.dtype), each)
 
 
 def _inputs(network: Layer, names: tuple[str, ...], x1: Any, x2: Any) -> Inputs:

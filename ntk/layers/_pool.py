@@ -95,9 +95,8 @@ class MaxPool(_Pool):
     fresh: ClassVar[bool | None] = False
 
     def apply(self, parameters: tuple, x: Array) -> Array:
-        lowest = jnp.asarray(-jnp.inf, x.dtype)
         window, strides = (1, *self.window, 1), (1, *self.strides, 1)  # type: ignore[misc]
-        return jax.lax.reduce_window(x, lowest, jax.lax.max, window, strides, "VALID")
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, "VALID")
 
     def spread(self, k: Covariances) -> Covariances:
         raise NotImplementedError(

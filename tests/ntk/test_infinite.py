@@ -1,5 +1,6 @@
 """Kernels of infinite width against finite networks drawn from the prior, and closed forms."""
 
+import functools
 import itertools
 
 import jax
@@ -8,6 +9,10 @@ import numpy as np
 import pytest
 
 import ntk
+from ntk._cost import cost_by
+from ntk._infinite import _inputs
+from ntk._methods import INFINITE_WIDTH
+from ntk._tiles import choose_tiling, measured_bytes, tiling
 from ntk.layers import (
     Activation,
     AvgPool,
@@ -30,6 +35,10 @@ WIDTH, DRAWS = 128, 40
 
 def normal(*shape):
     return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape))
+
+
+def slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def act(name):
@@ -82,26 +91,37 @@ NETWORKS = {
         ),
         IMAGES,
     ),
+    "standard": (
+        Serial(
+            Dense(1.4, 0.3, parameterization="standard", input_times=5), act("relu"),
+            Dense(1.4, 0.3, 2.0, parameterization="standard"), act("relu"),
+            Dense(1.4, 0.3, parameterization="standard", input_times=2),
+        ),
+        VECTORS,
+    ),
     "one axis": (
         Serial(Conv((4,), 2, bias_std=0.1), act("sin"), GlobalAvgPool(), dense()), SIGNALS
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def one_network(network, width, x, key):
+    """The kernels of a network drawn from the prior; every output is a draw of one."""
+    parameters, _ = network.init(key, x.shape[1:], itertools.repeat(width), x.dtype)
+    outputs = network.apply(parameters, x)
+    tangent = ntk.empirical_ntk(
+        lambda p, x: network.apply(p, x)[:, :1], parameters, x, trace_axes=1
+    )
+    return outputs @ outputs.T / width, tangent
+
+
+DEFAULT = ("dense", "normalised", "residual", "global mean", "residual convolutions", "standard")
+
+
+@pytest.mark.parametrize("name", [*DEFAULT, *slow(*(n for n in NETWORKS if n not in DEFAULT))])
 def test_means_over_wide_networks(name):
     network, x = NETWORKS[name]
-
-    @jax.jit
-    def one(key):
-        widths = itertools.repeat(WIDTH)
-        parameters, _ = network.init(key, x.shape[1:], widths, x.dtype)
-        outputs = network.apply(parameters, x)
-        tangent = ntk.empirical_ntk(
-            lambda p, x: network.apply(p, x)[:, :1], parameters, x, trace_axes=1
-        )
-        return outputs @ outputs.T / WIDTH, tangent
-
+    one = jax.jit(functools.partial(one_network, network, WIDTH, x))
     draws = [one(key) for key in jax.random.split(jax.random.key(0), DRAWS)]
     exact = ntk.infinite_kernel(network)(x)
     for drawn, infinite in zip(zip(*draws, strict=True), exact, strict=True):
@@ -135,7 +155,7 @@ def test_relu_networks_by_hand():
 
 
 def test_a_kernel_with_itself_and_one_at_a_time():
-    for name in ("dense", "global mean", "flat"):
+    for name in ("dense", "one axis"):
         network, x = NETWORKS[name]
         kernel = ntk.infinite_kernel(network)
         both = kernel(x)
@@ -153,10 +173,10 @@ def test_positions_that_no_pooling_pairs_are_not_paired():
     """Flattened, a convolutional kernel needs equal positions alone: 64 times fewer numbers."""
     network = Serial(conv(), act("relu"), conv(), act("relu"), Flatten(), dense())
     x = normal(2, 8, 8, 3)
-    program = jax.make_jaxpr(ntk.infinite_kernel(network))(x)
+    program = jax.make_jaxpr(ntk.infinite_kernel(network))(x, x)
     pooled = jax.make_jaxpr(
         ntk.infinite_kernel(Serial(*network.layers[:-2], GlobalAvgPool(), dense()))
-    )(x)
+    )(x, x)
     assert largest(program.jaxpr) <= 2 * 2 * 10 * 10 * 3
     assert largest(pooled.jaxpr) >= 2 * 2 * 64 * 64
 
@@ -167,33 +187,129 @@ def largest(jaxpr):
     return max([*sizes, *inner])
 
 
-def test_derivatives_and_precision():
-    network, x = NETWORKS["dense"]
-    kernel = ntk.infinite_kernel(network)
+@pytest.mark.parametrize("activation", ["relu", "gelu", *slow("erf", "tanh")])
+def test_derivatives_by_inputs_and_scales(activation):
+    """Duplicates and an example of zeros included; against central differences."""
+    x = normal(4, 5).at[1].set(normal(4, 5)[0]).at[2].set(0.0)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 4)))
 
-    def total(x):
-        return jnp.sum(kernel(x).ntk * normal(3, 3))
+    def total(arguments):
+        (weight_std, bias_std, factor), x = arguments
+        layer = Dense(weight_std, bias_std)
+        network = Serial(
+            layer, Activation(activation), Scale(factor), layer, LayerNorm(0.1),
+            Activation(activation), layer,
+        )  # fmt: skip
+        kernels = ntk.infinite_kernel(network)(x)
+        # Between examples and their shifted copies, whose angles are not zero.
+        apart = ntk.infinite_kernel(network)(x, x[::-1] + 0.1)
+        return sum(jnp.sum(w * (k + a)) for w, k, a in zip(weights, kernels, apart, strict=True))
 
-    twice = x.at[1].set(x[0])
-    direction = normal(4, 5)[:3]
-    for at in (x, twice, x.at[2].set(0.0)):
-        gradient = jax.grad(total)(at)
-        assert np.isfinite(gradient).all()
+    scales = jnp.asarray([1.3, 0.4, 0.8])
+    slope = jax.grad(total)((scales, x))
+    assert all(np.isfinite(g).all() for g in slope)
+    value = jax.jit(total)
     step = 1e-6
-    slope = (total(x + step * direction) - total(x - step * direction)) / (2 * step)
-    np.testing.assert_allclose(jnp.sum(jax.grad(total)(x) * direction), slope, rtol=1e-6)
-    single = kernel(x.astype(jnp.float32))
-    assert single.nngp.dtype == single.ntk.dtype == jnp.float32
-    np.testing.assert_allclose(single.ntk, kernel(x).ntk, rtol=1e-5)
+    for k in range(3):
+        move = step * jnp.eye(3)[k]
+        gap = value((scales + move, x)) - value((scales - move, x))
+        np.testing.assert_allclose(slope[0][k], gap / (2 * step), rtol=1e-5)
+    # Both copies of an example move together, and the zeros do not: there the kernel has a kink.
+    direction = normal(4, 6)[:, :5].at[1].set(normal(4, 6)[0, :5]).at[2].set(0.0)
+    gap = value((scales, x + step * direction)) - value((scales, x - step * direction))
+    np.testing.assert_allclose(jnp.sum(slope[1] * direction), gap / (2 * step), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dense", "normalised", *slow("sums", "one axis")])
+def test_single_precision(name):
+    """The diagonal included, where an angle would lose half of the digits."""
+    network, x = NETWORKS[name]
+    kernel = ntk.infinite_kernel(network)
+    single, double = kernel(x.astype(jnp.float32)), kernel(x)
+    for one, two in zip(single, double, strict=True):
+        assert one.dtype == jnp.float32
+        np.testing.assert_allclose(np.diag(one), np.diag(two), rtol=2e-6)
+        np.testing.assert_allclose(one, two, rtol=2e-5)
+    half = kernel(x.astype(jnp.bfloat16))
+    rounded = kernel(x.astype(jnp.bfloat16).astype(jnp.float32))
+    np.testing.assert_array_equal(half.ntk, rounded.ntk)
+
+
+@pytest.mark.parametrize("name", ["dense", *slow("one axis")])
+def test_tiles_within_a_budget_and_over_a_mesh(name):
+    network, _ = NETWORKS[name]
+    x = normal(70, 5) if name == "dense" else normal(7, 9, 2)
+    kernel = ntk.infinite_kernel(network)
+    whole = kernel(x)
+    mesh = jax.make_mesh((1,), ("devices",))
+    budget = 60_000 if name == "dense" else 20_000
+    inputs = _inputs(network, ("nngp", "ntk"), x, None)
+    assert measured_bytes(inputs, INFINITE_WIDTH, tiling(inputs, len(x), None)) > budget
+    cut = choose_tiling(inputs, INFINITE_WIDTH, budget, True, 1)
+    assert measured_bytes(inputs, INFINITE_WIDTH, cut) <= budget
+    for other in (
+        kernel(x, memory_budget=budget),
+        kernel(x, x, memory_budget=budget),
+        kernel(np.asarray(x), mesh=mesh),
+        jax.jit(lambda x: kernel(x, memory_budget=budget))(x),
+    ):
+        for one, two in zip(other, whole, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-7)
+    with pytest.raises(ValueError, match="memory_budget of 10 bytes is too small"):
+        kernel(x, memory_budget=10)
+
+
+def test_a_symmetric_kernel_is_half_the_work_and_depth_takes_no_memory():
+    x = normal(2048, 5).astype(jnp.float32)
+
+    def program(depth, other):
+        network = Serial(*[l for _ in range(depth) for l in (dense(), act("relu"))], dense())
+        inputs = _inputs(network, ("nngp", "ntk"), x, other)
+        return inputs, cost_by(inputs, INFINITE_WIDTH)
+
+    (_, once), (_, both) = program(3, None), program(3, x)
+    assert once.operations < 0.65 * both.operations
+    # Two numbers of a block for every layer, not two of a pair of examples.
+    deep, _ = program(12, x)
+    assert measured_bytes(deep, INFINITE_WIDTH, tiling(deep, len(x), None)) < 2 * 4 * len(x) ** 2
+
+
+@pytest.mark.parametrize("name", ["dense", *slow("flat")])
+def test_finite_kernels_converge_as_one_over_the_width(name):
+    """The mean square of the error, over networks: slope -1 in width on both axes' logarithms."""
+    network, x = NETWORKS[name]
+    widths, count = np.array([32, 64, 128, 256, 512]), 300
+    exact = ntk.infinite_kernel(network)(x)
+    squares = {"nngp": [], "ntk": []}
+    for width in widths:
+        draw = jax.jit(functools.partial(one_network, network, int(width), x))
+        keys = jax.random.split(jax.random.key(width), count)
+        draws = [draw(key) for key in keys]
+        kernels = zip(*draws, strict=True)
+        for kernel, limit, found in zip(kernels, exact, squares.values(), strict=True):
+            gaps = np.stack(kernel) - np.asarray(limit)
+            found.append((gaps**2).sum((1, 2)) / np.sum(np.asarray(limit) ** 2))
+    for found in squares.values():
+        means = np.array([f.mean() for f in found])
+        errors = np.array([f.std(ddof=1) / count**0.5 / f.mean() for f in found])
+        design = np.log(widths) - np.log(widths).mean()
+        slope = design @ np.log(means) / (design @ design)
+        error = np.sqrt(design**2 @ errors**2) / (design @ design)
+        assert 4 * error < 0.15
+        assert abs(slope + 1) < 0.15
 
 
 def test_finite_layers_have_the_shapes_they_say():
     for network, x in NETWORKS.values():
-        parameters, shape = network.init(
-            jax.random.key(0), x.shape[1:], itertools.repeat(7), jnp.float32
+        parameters, shape = jax.eval_shape(
+            lambda key, network=network, x=x: network.init(
+                key, x.shape[1:], itertools.repeat(7), jnp.float32
+            ),
+            jax.random.key(0),
         )
-        outputs = network.apply(parameters, x.astype(jnp.float32))
-        assert outputs.shape == (3, *shape)
+        inputs = jax.ShapeDtypeStruct(x.shape, jnp.float32)
+        outputs = jax.eval_shape(network.apply, parameters, inputs)
+        assert outputs.shape == (len(x), *(7 for _ in shape))
         assert outputs.dtype == jnp.float32
 
 
