@@ -220,6 +220,25 @@ def test_derivatives_by_inputs_and_scales(activation):
     np.testing.assert_allclose(jnp.sum(slope[1] * direction), gap / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flat", "sums", "residual convolutions"])
+def test_derivatives_of_convolutional_kernels(name):
+    network, x = NETWORKS[name]
+    x = x.at[1].set(x[0]).at[2].set(0.0)
+    kernel = jax.jit(ntk.infinite_kernel(network))
+    other = IMAGES[:2] + 0.3
+    direction = normal(3, 6, 5, 3)[..., :2].at[1].set(normal(3, 6, 5, 3)[0, ..., :2]).at[2].set(0.0)
+
+    def total(x):
+        return sum(jnp.sum(k * normal(3, 3)) for k in kernel(x)) + jnp.sum(kernel(x, other).ntk)
+
+    slope = jax.grad(total)(x)
+    assert np.isfinite(slope).all()
+    step = 1e-6
+    gap = total(x + step * direction) - total(x - step * direction)
+    np.testing.assert_allclose(jnp.sum(slope * direction), gap / (2 * step), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["dense", "normalised", *slow("sums", "one axis")])
 def test_single_precision(name):
     """The diagonal included, where an angle would lose half of the digits."""
@@ -274,7 +293,7 @@ def test_a_symmetric_kernel_is_half_the_work_and_depth_takes_no_memory():
     assert measured_bytes(deep, INFINITE_WIDTH, tiling(deep, len(x), None)) < 2 * 4 * len(x) ** 2
 
 
-@pytest.mark.parametrize("name", ["dense", *slow("flat")])
+@pytest.mark.parametrize("name", ["dense", *slow("one axis")])
 def test_finite_kernels_converge_as_one_over_the_width(name):
     """The mean square of the error, over networks: slope -1 in width on both axes' logarithms."""
     network, x = NETWORKS[name]
