@@ -29,8 +29,8 @@ def by_diagonal(kernel: Array, noise: Array) -> Product:
 def by_partial_cholesky(kernel: Array, noise: Array, rank: int) -> Product:
     """``v -> (L L^T + D)^{-1} v`` for a partial factor ``L [N, rank]`` of the kernel.
 
-    As Gardner et al. 2018, arXiv:1809.11165, section 4.1 and appendix C, but for ``D``, theirs the
-    noise: here the noise and the mean of the diagonal that ``L`` leaves over, so that it holds where
+    As Gardner et al. 2018, arXiv:1809.11165, section 4.1, but for ``D``, theirs the noise:
+    here the noise and the mean of the diagonal that ``L`` leaves over, so that it holds where
     there is little noise or none. With ``D^{-1/2} L = U S V^T``, the inverse is
     ``D^{-1/2} (I - U U^T + U (1 + S^2)^{-1} U^T) D^{-1/2}``.
     """
