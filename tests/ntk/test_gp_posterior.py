@@ -212,12 +212,12 @@ def test_not_positive_definite_is_named_and_jitter_explicit(dtype):
     x = jnp.concatenate([X, X[:1]])
     twice = gp.kernel_matrices(rbf, x, jnp.asarray(X_TEST))
     twice = gp.Kernels(*(k.astype(dtype) for k in twice))
-    y = np.concatenate([Y, Y[:1]])
+    y, compiled = np.concatenate([Y, Y[:1]]), jax.jit(gp.posterior)
     for train in (twice.train, twice.train - 2 * jnp.eye(13, dtype=dtype)):
         given = twice._replace(train=train)
         with pytest.raises(gp.NotPositiveDefiniteError, match=r"kernels.train .* eigenvalues"):
             gp.posterior(given, y, 0)
-        assert not jax.jit(gp.posterior)(given, y, 0).report.converged
+        assert not compiled(given, y, 0).report.converged
     with pytest.raises(ValueError, match="jitter"):  # the base class of the error
         gp.posterior(twice, y, 0)
     got = gp.posterior(twice, y, 0, jitter=1e-4)
