@@ -158,16 +158,23 @@ def _by_gradients(
     test_train, test = matrices.test_train, matrices.test
     right = columns if test is None else jnp.concatenate([columns, test_train.T], axis=1)
     values, report = _conjugate_gradients.solve(matrices.train, noise, right, *settings)
-    k = columns.shape[1]
-    mean = matmul(test_train, values[:, :k])
+    return *_conclude(test_train, test, values, columns.shape[1], get), report
+
+
+@partial(jax.jit, static_argnames=("num_columns", "get"))
+def _conclude(
+    test_train: Array, test: Array | None, values: Array, num_columns: int, get: str
+) -> tuple[Array, Array | None, Array | None]:
+    """From the solutions for the targets and, behind them, for every test point."""
+    mean = matmul(test_train, values[:, :num_columns])
     if test is None:
-        return mean, None, None, report
-    solved = values[:, k:]
+        return mean, None, None
+    solved = values[:, num_columns:]
     if get == "variance":
-        return mean, _variance(test, jnp.sum(test_train.T * solved, axis=0)), None, report
+        return mean, _variance(test, jnp.sum(test_train.T * solved, axis=0)), None
     explained = matmul(test_train, solved)
     covariance = test - (explained + explained.T) / 2
-    return mean, _clip(jnp.diagonal(covariance)), covariance, report
+    return mean, _clip(jnp.diagonal(covariance)), covariance
 
 
 def _check_settings(
@@ -184,13 +191,18 @@ def _check_settings(
 
 def _with_jitter(train: Any, noise: Array, jitter: Array) -> Array:
     if not is_operator(train):
-        return noise + jitter * jnp.mean(jnp.diagonal(train))
+        return _add_jitter(train, noise, jitter)
     if isinstance(jitter, jax.core.Tracer) or not every(jitter, "equal", 0):
         raise ValueError(
             "jitter is relative to the diagonal of kernels.train, which an operator has not; add "
             "to noise_variance"
         )
     return noise
+
+
+@jax.jit
+def _add_jitter(train: Array, noise: Array, jitter: Array) -> Array:
+    return noise + jitter * jnp.mean(jnp.diagonal(train))
 
 
 def _variance(test: Array, explained: Array) -> Array:

@@ -296,7 +296,9 @@ def test_operators():
             gp.posterior(dense._replace(train=operator), Y, EACH, jitter=0.1, **settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"method": "cg", "tolerance": 1e-13}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"method": "cg", "tolerance": 1e-13, "preconditioner_rank": 4}]
+)
 def test_derivatives_against_finite_differences(settings):
     @jax.jit
     def loss(theta):

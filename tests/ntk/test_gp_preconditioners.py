@@ -25,7 +25,7 @@ def kernel_of_rank(rank, n=30):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rank", [1, 7, 30])
+@pytest.mark.parametrize("rank", [7, 30])
 def test_partial_cholesky_against_lapack(rank, dtype):
     kernel = kernel_of_rank(40).astype(dtype)
     upper, pivots, _, _ = scipy.linalg.lapack.dpstrf(kernel.astype(float))
@@ -100,29 +100,6 @@ def test_float32_where_rounding_stops_progress():
     got = gp.posterior(kernels, y, 1e-5, **settings)
     assert not got.report.converged
     assert got.report.residual < 10 * direct.report.residual
-
-
-def test_derivatives_do_not_see_it():
-    kernels, y = digits()
-    few = gp.Kernels(kernels.train[:30, :30], kernels.test_train[:, :30], kernels.test)
-
-    def loss(k, noise, settings):
-        got = gp.posterior(k, y[:30], noise, **settings)
-        return jnp.sum(jnp.sin(got.mean)) + jnp.sum(jnp.log(got.variance))
-
-    noise = jnp.full(30, 0.01)
-    slope = jax.jit(jax.grad(loss, argnums=(0, 1)), static_argnums=2)
-    cg = {"method": "cg", "tolerance": 1e-13, "preconditioner_rank": 10}
-    got, expected = (slope(few, noise, Settings(s)) for s in (cg, {}))
-    symmetric = [s[0].train + s[0].train.T for s in (got, expected)]
-    np.testing.assert_allclose(*symmetric, rtol=1e-7, atol=1e-7 * np.abs(symmetric[1]).max())
-    np.testing.assert_allclose(got[1], expected[1], rtol=1e-7)
-    np.testing.assert_allclose(got[0].test_train, expected[0].test_train, rtol=1e-7)
-
-
-class Settings(dict):
-    def __hash__(self):
-        return hash(tuple(self.items()))
 
 
 def test_bad_input():
