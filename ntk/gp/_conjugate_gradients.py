@@ -98,9 +98,9 @@ def _iterate(
     """
     unit = b / _length_or_one(b)
     size = _length_or_one(product(unit))
-    units = 1 / (jnp.finfo(b.dtype).eps * tolerance * size)
-    # Half of them on either side: a product of small entries and a small vector is no number.
-    root = jnp.sqrt(units)
+    # Half of these units on either side: their squares, or products of small entries and a small
+    # vector, may be no numbers.
+    root = 1 / jnp.sqrt(jnp.finfo(b.dtype).eps * tolerance) / jnp.sqrt(size)
     structure = jax.ShapeDtypeStruct(b.shape, b.dtype)
 
     def semidefinite(f: Product) -> lineax.FunctionLinearOperator:
@@ -121,7 +121,7 @@ def _iterate(
         options={"preconditioner": semidefinite(inverse)},
         throw=False,
     )
-    return units * solution.value * _length_or_one(b), solution.stats["num_steps"]
+    return root * (root * solution.value) * _length_or_one(b), solution.stats["num_steps"]
 
 
 def _length(v: Array) -> Array:

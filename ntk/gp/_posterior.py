@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntk._kernel_inputs import is_concrete
 from ntk._operator._arguments import check_count, check_tolerance
 from ntk.gp import _conjugate_gradients
 from ntk.gp._arguments import check_choice, check_jitter, check_targets, check_variance, every
@@ -19,6 +20,7 @@ from ntk.gp._cholesky import (
     solve_upper,
 )
 from ntk.gp._conjugate_gradients import SolverReport
+from ntk.gp._errors import NotPositiveDefiniteError
 from ntk.gp._kernels import GET, Kernels
 from ntk.gp._matrices import Matrices, check_kernels, is_operator
 
@@ -94,7 +96,8 @@ def posterior(
         NotPositiveDefiniteError: by Cholesky, ``K + S`` is not positive definite to working
             precision (a pivot within 8 machine epsilons of zero). Under ``jax.jit`` no error
             can be raised: ``report.converged`` is then false and the result NaN or rounding.
-            Conjugate gradients never raise: they return the last iterate, and
+            Conjugate gradients raise for a matrix with a diagonal entry that is not positive, and
+            else do not find out. Short of the tolerance, they return the last iterate, and
             ``report.converged`` is false.
         TypeError, ValueError: an argument that does not fit or is not finite. (Values are not
             checked while they are traced.)
@@ -116,6 +119,7 @@ def posterior(
         require_definite(report.converged, "kernels.train", matrices.train, noise, jitter)
     else:
         noise = _with_jitter(matrices.train, noise, jitter)
+        _require_positive_diagonal(matrices.train, noise)
         settings = _check_settings(matrices, tolerance, max_steps, preconditioner_rank)
         mean, variance, covariance, report = _by_gradients(matrices, noise, columns, get, settings)
     return Posterior(
@@ -198,6 +202,16 @@ def _with_jitter(train: Any, noise: Array, jitter: Array) -> Array:
             "to noise_variance"
         )
     return noise
+
+
+def _require_positive_diagonal(train: Any, noise: Array) -> None:
+    if is_operator(train) or not (is_concrete(train) and is_concrete(noise)):
+        return
+    least = float(jnp.min(jnp.diagonal(train) + noise))
+    if not least > 0:
+        raise NotPositiveDefiniteError(
+            f"kernels.train + noise is not positive definite: {least:.3g} on its diagonal"
+        )
 
 
 @jax.jit

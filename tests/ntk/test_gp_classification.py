@@ -81,6 +81,8 @@ def test_bad_input():
     mean = np.zeros((4, 3))
     bad = [
         (TypeError, "labels must be integers, got float64", lambda: gp.class_targets([0.0], 2)),
+        (TypeError, "dtype must be floating point, got int",
+         lambda: gp.class_targets([0], 2, dtype=int)),
         (ValueError, r"labels must have shape .n., got \(1, 1\)",
          lambda: gp.class_targets([[0]], 2)),
         (ValueError, "labels must lie between 0 and 1, got 0 to 2",
