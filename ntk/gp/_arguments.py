@@ -12,7 +12,7 @@ from ntk._kernel_inputs import is_concrete
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         expected = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {expected}, got {value!r}")
     return value
@@ -39,11 +39,14 @@ def floating(name: str, value: Any, dtype: Any = None) -> Array:
         raise TypeError(f"{name} must have a floating point dtype, got {array.dtype}")
     if 0 in array.shape:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-    if is_concrete(array) and not every(array, "isfinite"):
-        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
     if dtype is None:
         dtype = array.dtype if jnp.finfo(array.dtype).bits >= 32 else jnp.float32
-    return array.astype(dtype)
+    if is_concrete(array) and not every(array, "isfinite"):
+        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+    cast = array.astype(dtype)
+    if cast.dtype != array.dtype and is_concrete(cast) and not every(cast, "isfinite"):
+        raise ValueError(f"{name} is too large for {cast.dtype}, the dtype of the kernel")
+    return cast
 
 
 # Arrays of at most so many entries are looked at by NumPy, which compiles nothing.

@@ -41,7 +41,7 @@ def class_targets(labels: Any, num_classes: int, *, dtype: Any = None) -> Array:
         ``[n, C]``.
 
     Raises:
-        TypeError: labels that are not integers.
+        TypeError: labels that are not integers, a dtype that is not floating point.
         ValueError: labels out of range, or not of shape ``[n]``. (A traced label out of range has
             ``-1 / C`` everywhere.)
     """
@@ -58,7 +58,10 @@ def class_targets(labels: Any, num_classes: int, *, dtype: Any = None) -> Array:
             f"labels must lie between 0 and {count - 1}, got {int(array.min())} to "
             f"{int(array.max())}"
         )
-    return jax.nn.one_hot(array, count, dtype=dtype or jnp.zeros(()).dtype) - 1 / count
+    dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype must be floating point, got {dtype}")
+    return jax.nn.one_hot(array, count, dtype=dtype) - 1 / count
 
 
 # Nodes of the quadrature: probabilities to about 1e-8 for ten classes.

@@ -11,6 +11,7 @@ from jax import Array
 
 from ntk.gp._cholesky import matmul
 from ntk.gp._matrices import is_operator
+from ntk.gp._preconditioners import Product, by_diagonal, by_partial_cholesky, identity
 
 
 class SolverReport(NamedTuple):
@@ -30,23 +31,31 @@ class SolverReport(NamedTuple):
 
 
 def solve(
-    train: Any, noise: Array, columns: Array, tolerance: float, max_steps: int
+    train: Any, noise: Array, columns: Array, tolerance: float, max_steps: int, rank: int
 ) -> tuple[Array, SolverReport]:
-    """``(train + diag(noise)) values = columns [N, k]``, each column on its own."""
+    """``(train + diag(noise)) values = columns [N, k]``, each column on its own.
+
+    Args:
+        train: ``[N, N]``, or an operator.
+        noise: ``[N]``.
+        columns: right-hand sides.
+        tolerance: of ``|b - A x| / |b|``.
+        max_steps: per column.
+        rank: of a matrix's preconditioner; 0 for its diagonal.
+    """
     # An operator that is not a pytree cannot be the argument of a compiled function.
     is_opaque = any(leaf is train for leaf in jax.tree.leaves(train)) and is_operator(train)
     function = _solve if is_opaque else _compiled
-    return function(train, noise, columns, columns.dtype.type(tolerance), np.int32(max_steps))
+    settings = columns.dtype.type(tolerance), np.int32(max_steps)
+    return function(train, noise, columns, *settings, rank=rank)
 
 
 def _solve(
-    train: Any, noise: Array, columns: Array, tolerance: Any, max_steps: Any
+    train: Any, noise: Array, columns: Array, tolerance: Any, max_steps: Any, rank: int
 ) -> tuple[Array, SolverReport]:
     dense = not is_operator(train)
-    # Data points of large variance and of small in one system. An operator has no cheap diagonal.
-    diagonal = jnp.diagonal(train) if dense else jnp.zeros_like(noise)
-    scale = jax.lax.stop_gradient(diagonal + noise)
-    weights = jnp.where(scale > 0, jnp.max(scale) / scale, 1) if dense else jnp.ones_like(noise)
+    # The solution does not depend on the preconditioner, and neither do its derivatives.
+    inverse = _preconditioner(*jax.lax.stop_gradient((train, noise)), rank) if dense else identity
 
     def product(v: Array) -> Array:
         return (matmul(train, v) if dense else train @ v) + noise * v
@@ -56,7 +65,7 @@ def _solve(
         value, num_steps = jax.lax.custom_linear_solve(
             product,
             b,
-            lambda matvec, rhs: _iterate(matvec, rhs, weights, tolerance, max_steps),
+            lambda matvec, rhs: _iterate(matvec, rhs, inverse, tolerance, max_steps),
             symmetric=True,
             has_aux=True,
         )
@@ -72,11 +81,15 @@ def _solve(
     return values.T, report
 
 
-_compiled = jax.jit(_solve)
+_compiled = jax.jit(_solve, static_argnames="rank")
+
+
+def _preconditioner(train: Array, noise: Array, rank: int) -> Product:
+    return by_partial_cholesky(train, noise, rank) if rank else by_diagonal(train, noise)
 
 
 def _iterate(
-    product: Any, b: Array, weights: Array, tolerance: Any, max_steps: Any
+    product: Product, b: Array, inverse: Product, tolerance: Any, max_steps: Any
 ) -> tuple[Array, Array]:
     """Lineax's conjugate gradients with the one stopping rule ``|r| <= tolerance |b|``.
 
@@ -85,23 +98,30 @@ def _iterate(
     """
     unit = b / _length_or_one(b)
     size = _length_or_one(product(unit))
-    units = 1 / (jnp.finfo(b.dtype).eps * tolerance * size)
-    # Half of them on either side: a product of small entries and a small vector is no number.
-    root = jnp.sqrt(units)
+    # Half of these units on either side: their squares, or products of small entries and a small
+    # vector, may be no numbers.
+    root = 1 / jnp.sqrt(jnp.finfo(b.dtype).eps * tolerance) / jnp.sqrt(size)
     structure = jax.ShapeDtypeStruct(b.shape, b.dtype)
 
-    def semidefinite(f: Any) -> lineax.FunctionLinearOperator:
+    def semidefinite(f: Product) -> lineax.FunctionLinearOperator:
         return lineax.FunctionLinearOperator(f, structure, lineax.positive_semidefinite_tag)
 
     solution = lineax.linear_solve(
         semidefinite(lambda v: root * product(root * v)),
         unit,
-        # The residual that is updated drifts from the true one: a margin of a tenth.
-        lineax.CG(rtol=0.0, atol=0.9 * tolerance, norm=_length, max_steps=max_steps),
-        options={"preconditioner": semidefinite(lambda v: weights * v)},
+        # The residual that is updated drifts from the true one: a margin of a tenth. To replace it
+        # on the way breaks conjugacy, and where rounding stops progress the iterates then explode.
+        lineax.CG(
+            rtol=0.0,
+            atol=0.9 * tolerance,
+            norm=_length,
+            stabilise_every=None,
+            max_steps=max_steps,
+        ),
+        options={"preconditioner": semidefinite(inverse)},
         throw=False,
     )
-    return units * solution.value * _length_or_one(b), solution.stats["num_steps"]
+    return root * (root * solution.value) * _length_or_one(b), solution.stats["num_steps"]
 
 
 def _length(v: Array) -> Array:

@@ -10,6 +10,7 @@ from jax import Array
 from ntk.gp._arguments import check_choice, check_targets, check_time, floating
 from ntk.gp._cholesky import matmul
 from ntk.gp._errors import require_positive
+from ntk.gp._flow_weights import learned_weights
 from ntk.gp._kernels import GET, Kernels
 from ntk.gp._matrices import Matrices, check_kernels, flatten, is_operator
 
@@ -57,8 +58,8 @@ def gradient_flow(
 
     By an eigendecomposition of ``T``, which may be singular: directions whose eigenvalue is at most
     ``N * epsilon`` times the largest are its null space, where nothing is ever learned.
-    ``jax.vmap`` over t alone decomposes once. Differentiable in all but ``ntk.train``, in whose
-    derivative repeated eigenvalues are NaN. Half precision is raised to float32.
+    ``jax.vmap`` over t alone decomposes once. Differentiable in every argument; in ``ntk.train``
+    among kernels of the same rank. Half precision is raised to float32.
 
     Args:
         ntk: :class:`Kernels` of the NTK, ``train [n, n]`` or ``[n, n, o, o]``; ``test`` is not
@@ -118,28 +119,20 @@ def _flow(
     nngp: tuple[Array, Array, Array] | None,
     get: str,
 ) -> tuple[Array, Array | None, Array | None, Array]:
-    values, vectors = jnp.linalg.eigh((train + train.T) / 2, symmetrize_input=False)
-    rounding = len(train) * jnp.finfo(train.dtype).eps * jnp.max(jnp.abs(values))
-    ok = jnp.all(values >= -rounding)
-    learned = values > rounding
-    rate = jnp.where(learned, values, 1)
-    # (1 - exp(-T t)) T^{-1}, exact at t = 0 and t = inf.
-    factor = jnp.where(learned, -jnp.expm1(-rate * t) / rate, 0)
-    projected = matmul(test_train, vectors) * factor[None, :]
-    mean = matmul(projected, matmul(vectors.T, columns))
+    weights, ok = learned_weights((train + train.T) / 2, test_train, t)
+    mean = matmul(weights, columns)
     if nngp is None:
-        return mean, None, None, ok
+        return mean, None, None, ok > 0
     k_train, k_test_train, k_test = nngp
-    weights = matmul(projected, vectors.T)
     if get == "variance":
         diagonal = jnp.diagonal(k_test) if k_test.ndim == 2 else k_test
         change = matmul(weights, k_train) - 2 * k_test_train
         variance = diagonal + jnp.sum(change * weights, axis=1)
-        return mean, jnp.where(variance < 0, 0, variance), None, ok
+        return mean, jnp.where(variance < 0, 0, variance), None, ok > 0
     cross = matmul(weights, k_test_train.T)
     covariance = k_test + matmul(matmul(weights, k_train), weights.T) - cross - cross.T
     variance = jnp.diagonal(covariance)
-    return mean, jnp.where(variance < 0, 0, variance), covariance, ok
+    return mean, jnp.where(variance < 0, 0, variance), covariance, ok > 0
 
 
 def _check_ntk(ntk: Any) -> Matrices:

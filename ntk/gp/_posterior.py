@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntk._kernel_inputs import is_concrete
 from ntk._operator._arguments import check_count, check_tolerance
 from ntk.gp import _conjugate_gradients
 from ntk.gp._arguments import check_choice, check_jitter, check_targets, check_variance, every
@@ -19,6 +20,7 @@ from ntk.gp._cholesky import (
     solve_upper,
 )
 from ntk.gp._conjugate_gradients import SolverReport
+from ntk.gp._errors import NotPositiveDefiniteError
 from ntk.gp._kernels import GET, Kernels
 from ntk.gp._matrices import Matrices, check_kernels, is_operator
 
@@ -53,6 +55,7 @@ def posterior(
     method: str = "cholesky",
     tolerance: float | None = None,
     max_steps: int = 1000,
+    preconditioner_rank: int = 0,
 ) -> Posterior:
     """Gaussian-process regression with a zero prior mean.
 
@@ -75,12 +78,16 @@ def posterior(
             is a ``noise_variance``.
         method: ``"cholesky"``; or ``"cg"``, conjugate gradients on each output's targets and, for
             a variance, on each test point: products with ``train`` alone, for n where ``n^3`` is
-            too much or ``train`` is an operator. They are preconditioned by the diagonal of a
-            matrix; the steps grow as the square root of the condition number of ``K + S``.
+            too much or ``train`` is an operator. The steps grow as the square root of the
+            condition number of the preconditioned ``K + S``.
         tolerance: of ``"cg"``, for ``|b - (K + S) x| / |b|``; the root of machine epsilon unless
             given. But for rounding, a variance is never too small, and too large by at most
             ``(tolerance |k_*|)^2 / min(noise_variance)``, ``k_*`` its row of ``test_train``.
         max_steps: of ``"cg"``, per system.
+        preconditioner_rank: of ``"cg"``. 0: the diagonal of a matrix, nothing of an operator. More,
+            at most N: a partial pivoted Cholesky factor of this rank (Gardner et al. 2018,
+            arXiv:1809.11165) for ``N rank^2`` operations, where few eigenvalues of the kernel stand
+            out from the noise; it needs a matrix.
 
     Returns:
         :class:`Posterior`. Variances that rounding makes negative are 0.
@@ -89,7 +96,8 @@ def posterior(
         NotPositiveDefiniteError: by Cholesky, ``K + S`` is not positive definite to working
             precision (a pivot within 8 machine epsilons of zero). Under ``jax.jit`` no error
             can be raised: ``report.converged`` is then false and the result NaN or rounding.
-            Conjugate gradients never raise: they return the last iterate, and
+            Conjugate gradients raise for a matrix with a diagonal entry that is not positive, and
+            else do not find out. Short of the tolerance, they return the last iterate, and
             ``report.converged`` is false.
         TypeError, ValueError: an argument that does not fit or is not finite. (Values are not
             checked while they are traced.)
@@ -102,20 +110,18 @@ def posterior(
     jitter = check_jitter(jitter, matrices.dtype)
     noise, columns = matrices.per_point(noise), matrices.columns(y)
     if method == "cholesky":
-        if tolerance is not None:
-            raise ValueError('tolerance belongs to method="cg"')
+        if tolerance is not None or preconditioner_rank != 0:
+            raise ValueError('tolerance and preconditioner_rank belong to method="cg"')
         if is_operator(matrices.train):
             raise ValueError('kernels.train is an operator, which needs method="cg"')
         parts = (matrices.train, matrices.test_train, matrices.test, noise, jitter, columns)
         mean, variance, covariance, report = _by_cholesky(*parts, get=get)
         require_definite(report.converged, "kernels.train", matrices.train, noise, jitter)
     else:
-        tolerance = check_tolerance(tolerance, matrices.dtype)
-        max_steps = check_count("max_steps", max_steps)
         noise = _with_jitter(matrices.train, noise, jitter)
-        mean, variance, covariance, report = _by_gradients(
-            matrices, noise, columns, get, tolerance, max_steps
-        )
+        _require_positive_diagonal(matrices.train, noise)
+        settings = _check_settings(matrices, tolerance, max_steps, preconditioner_rank)
+        mean, variance, covariance, report = _by_gradients(matrices, noise, columns, get, settings)
     return Posterior(
         matrices.mean_like(mean, y),
         None if variance is None else matrices.variance_like(variance, y),
@@ -151,32 +157,66 @@ def _by_cholesky(
 
 
 def _by_gradients(
-    matrices: Matrices, noise: Array, columns: Array, get: str, tolerance: float, max_steps: int
+    matrices: Matrices, noise: Array, columns: Array, get: str, settings: tuple[float, int, int]
 ) -> tuple[Array, Array | None, Array | None, SolverReport]:
     test_train, test = matrices.test_train, matrices.test
     right = columns if test is None else jnp.concatenate([columns, test_train.T], axis=1)
-    values, report = _conjugate_gradients.solve(matrices.train, noise, right, tolerance, max_steps)
-    k = columns.shape[1]
-    mean = matmul(test_train, values[:, :k])
+    values, report = _conjugate_gradients.solve(matrices.train, noise, right, *settings)
+    return *_conclude(test_train, test, values, columns.shape[1], get), report
+
+
+@partial(jax.jit, static_argnames=("num_columns", "get"))
+def _conclude(
+    test_train: Array, test: Array | None, values: Array, num_columns: int, get: str
+) -> tuple[Array, Array | None, Array | None]:
+    """From the solutions for the targets and, behind them, for every test point."""
+    mean = matmul(test_train, values[:, :num_columns])
     if test is None:
-        return mean, None, None, report
-    solved = values[:, k:]
+        return mean, None, None
+    solved = values[:, num_columns:]
     if get == "variance":
-        return mean, _variance(test, jnp.sum(test_train.T * solved, axis=0)), None, report
+        return mean, _variance(test, jnp.sum(test_train.T * solved, axis=0)), None
     explained = matmul(test_train, solved)
     covariance = test - (explained + explained.T) / 2
-    return mean, _clip(jnp.diagonal(covariance)), covariance, report
+    return mean, _clip(jnp.diagonal(covariance)), covariance
+
+
+def _check_settings(
+    matrices: Matrices, tolerance: Any, max_steps: Any, rank: Any
+) -> tuple[float, int, int]:
+    """Of the conjugate gradients."""
+    rank = check_count("preconditioner_rank", rank, low=0, high=matrices.train.shape[0])
+    if rank and is_operator(matrices.train):
+        raise ValueError(
+            f"preconditioner_rank must be 0 for an operator, whose rows are not known, got {rank}"
+        )
+    return check_tolerance(tolerance, matrices.dtype), check_count("max_steps", max_steps), rank
 
 
 def _with_jitter(train: Any, noise: Array, jitter: Array) -> Array:
     if not is_operator(train):
-        return noise + jitter * jnp.mean(jnp.diagonal(train))
+        return _add_jitter(train, noise, jitter)
     if isinstance(jitter, jax.core.Tracer) or not every(jitter, "equal", 0):
         raise ValueError(
             "jitter is relative to the diagonal of kernels.train, which an operator has not; add "
             "to noise_variance"
         )
     return noise
+
+
+def _require_positive_diagonal(train: Any, noise: Array) -> None:
+    if is_operator(train) or not (is_concrete(train) and is_concrete(noise)):
+        return
+    least = float(jnp.min(jnp.diagonal(train) + noise))
+    if not least > 0:
+        raise NotPositiveDefiniteError(
+            f"kernels.train + noise is not positive definite: {least:.3g} on its diagonal"
+        )
+
+
+@jax.jit
+def _add_jitter(train: Array, noise: Array, jitter: Array) -> Array:
+    return noise + jitter * jnp.mean(jnp.diagonal(train))
 
 
 def _variance(test: Array, explained: Array) -> Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.spatial
 import scipy.stats
 from sklearn.datasets import load_digits
 
@@ -54,10 +55,9 @@ def test_limits_of_the_variance(dtype):
 
 def test_probabilities_have_derivatives():
     mean = jnp.asarray([[0.3, -0.1, 0.2]])
+    slope_of = jax.jit(jax.grad(lambda m, v: gp.decode_classes(m, v).probabilities[0, 0]))
     for variance in (0.0, 0.5):
-        slope = jax.grad(
-            lambda m, v=variance: gp.decode_classes(m, jnp.full(1, v)).probabilities[0, 0]
-        )(mean)
+        slope = slope_of(mean, jnp.full(1, variance))
         assert np.isfinite(slope).all()
     assert slope[0, 0] > 0 > slope[0, 1]
 
@@ -67,8 +67,7 @@ def test_digits():
     x, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))[:600]
     x, labels = x[order] / 16, labels[order]
-    squares = np.sum((x[:, None] - x[None]) ** 2, -1)
-    kernel = 0.1 * np.exp(-squares / 8)
+    kernel = 0.1 * np.exp(-scipy.spatial.distance.cdist(x, x, "sqeuclidean") / 8)
     kernels = (kernel[:300, :300], kernel[300:, :300], np.diag(kernel)[300:])
     got = gp.posterior(kernels, gp.class_targets(labels[:300], 10), 0.005)
     classes = gp.decode_classes(got.mean, got.variance)
@@ -82,6 +81,8 @@ def test_bad_input():
     mean = np.zeros((4, 3))
     bad = [
         (TypeError, "labels must be integers, got float64", lambda: gp.class_targets([0.0], 2)),
+        (TypeError, "dtype must be floating point, got int",
+         lambda: gp.class_targets([0], 2, dtype=int)),
         (ValueError, r"labels must have shape .n., got \(1, 1\)",
          lambda: gp.class_targets([[0]], 2)),
         (ValueError, "labels must lie between 0 and 1, got 0 to 2",

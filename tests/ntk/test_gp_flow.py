@@ -217,6 +217,23 @@ def test_transformations():
     np.testing.assert_allclose(gradient @ direction, slope, rtol=1e-6)
 
 
+@pytest.mark.parametrize("t", [0.7, np.inf])
+def test_derivatives_where_eigenvalues_are_equal(t):
+    """In the training kernel, of features: a threefold eigenvalue, and a null space."""
+    features = np.diag([1.0, 1.0, 1.0, 2.0, 0.5])[:, :4] * 1.3
+    features = np.linalg.qr(normal(5, 5))[0] @ features  # rank 4, on 5 points
+    test, y, direction = normal(M, 4), normal(5), normal(5, 4) / 5
+
+    @jax.jit
+    def value(f):
+        return jnp.sum(jnp.sin(gp.gradient_flow((f @ f.T, test @ f.T), y, t).mean))
+
+    h = 1e-5
+    slope = (value(features + h * direction) - value(features - h * direction)) / (2 * h)
+    got = jnp.sum(jax.jit(jax.grad(value))(jnp.asarray(features)) * direction)
+    np.testing.assert_allclose(got, slope, rtol=1e-7)
+
+
 def test_an_indefinite_kernel_is_named():
     bad = NTK._replace(train=NTK.train - 0.5 * np.eye(N))
     with pytest.raises(gp.NotPositiveDefiniteError, match="not positive semi-definite"):

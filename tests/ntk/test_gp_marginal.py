@@ -97,7 +97,7 @@ def test_gradient_in_the_kernel_itself():
     got = jax.grad(gp.log_marginal_likelihood)(K, Y, EACH)
     np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
     # Of one entry alone: of a kernel that is not quite symmetric, the symmetric part counts.
-    value, h = jax.jit(gp.log_marginal_likelihood), 1e-6
+    value, h = jax.jit(gp.log_marginal_likelihood), 1e-5
     slope = (value(K.at[0, 3].add(h), Y, EACH) - value(K.at[0, 3].add(-h), Y, EACH)) / (2 * h)
     np.testing.assert_allclose(got[0, 3], slope, rtol=1e-7)
     slopes = jax.grad(gp.log_marginal_likelihood, argnums=2)(K, Y, jnp.asarray(EACH))
@@ -153,7 +153,7 @@ FULL = {**H, "noise": jnp.asarray(-1.0)}
 
 
 def test_fit_against_scikit_learn():
-    """The learned noise included; the same maximum by another optimiser."""
+    """The learned noise included."""
     kernel = ConstantKernel(np.exp(0.4)) * RBF(np.exp(0.2)) + WhiteKernel(np.exp(-1.0))
     peer = GaussianProcessRegressor(kernel, alpha=0, n_restarts_optimizer=0).fit(X, Y)
     got = gp.fit(rbf, FULL, X, Y, noise_of)
@@ -171,14 +171,13 @@ def test_fit_with_known_noise_and_another_optimiser():
         return -density(np.asarray(rbf(h, X, X)) + np.diag(EACH), Y)
 
     best = scipy.optimize.minimize(minus, theta(H), method="Nelder-Mead", tol=1e-8)
-    for optimizer, tolerance in ((None, None), (optax.adam(0.05), 1e-5)):
-        settings = {"optimizer": optimizer, "tolerance": tolerance, "max_steps": 3000}
-        got = gp.fit(rbf, H, X, Y, EACH, **settings)
-        assert got.converged
-        np.testing.assert_allclose(got.value, -best.fun, rtol=1e-7)
-        np.testing.assert_allclose(theta(got.hyperparameters), best.x, atol=1e-3)
-        value = gp.log_marginal_likelihood(rbf(got.hyperparameters, X, X), Y, EACH)
-        np.testing.assert_allclose(got.value, value, rtol=1e-10)
+    settings = {"optimizer": optax.adam(0.05), "tolerance": 1e-5, "max_steps": 3000}
+    got = gp.fit(rbf, H, X, Y, EACH, **settings)
+    assert got.converged
+    np.testing.assert_allclose(got.value, -best.fun, rtol=1e-7)
+    np.testing.assert_allclose(theta(got.hyperparameters), best.x, atol=1e-3)
+    value = gp.log_marginal_likelihood(rbf(got.hyperparameters, X, X), Y, EACH)
+    np.testing.assert_allclose(got.value, value, rtol=1e-10)
 
 
 def test_fit_in_float32_and_out_of_steps():
@@ -205,14 +204,14 @@ def test_fit_steps_back_from_where_there_is_no_likelihood():
     got = gp.fit(kernel, start, X, 0.3 * Y, 1e-3)
     assert got.converged
     assert got.hyperparameters["a"] > 0
-    lost = gp.fit(kernel, start, X, 0.3 * Y, 1e-3, optimizer=optax.sgd(1.0), max_steps=9)
+    # A little uphill, where every step is worse than where it began, and then lost.
+    astray = optax.sgd(lambda step: jnp.where(step < 4, -1e-6, 1.0))
+    lost = gp.fit(kernel, start, X, 0.3 * Y, 1e-3, optimizer=astray, max_steps=9)
     assert not lost.converged
-    assert np.isfinite(lost.value)
     assert lost.num_steps == 9
-    # Uphill, every step is worse than where it began.
-    worse = gp.fit(kernel, start, X, 0.3 * Y, 1e-3, optimizer=optax.sgd(-1e-6), max_steps=9)
-    assert worse.hyperparameters == start
-    np.testing.assert_allclose(worse.value, lost.value, rtol=1e-10)
+    assert lost.hyperparameters == start
+    value = gp.log_marginal_likelihood(kernel(start, X, X), 0.3 * Y, 1e-3)
+    np.testing.assert_allclose(lost.value, value, rtol=1e-10)
     with pytest.raises(gp.NotPositiveDefiniteError):
         gp.fit(kernel, {"a": -1.0}, X, Y, 1e-3)
 
