@@ -89,18 +89,26 @@ def _conjugate_gradients(
     unit = b / length_or_one(b)
     size = length_or_one(product(unit))
     # Any eigenvalue that matters in this precision then exceeds 1 / tolerance.
-    units = 1 / (jnp.finfo(b.dtype).eps * tolerance * size)
+    # Half of these units on either side: their squares may be no numbers.
+    root = 1 / jnp.sqrt(jnp.asarray(jnp.finfo(b.dtype).eps * tolerance, b.dtype)) / jnp.sqrt(size)
     # Steps do not depend on the preconditioner's units either, but squares of them must be numbers.
     weight = length_or_one(inverse(unit))
     solution = lineax.linear_solve(
-        _semidefinite(lambda v: units * product(v), b),
+        _semidefinite(lambda v: root * product(root * v), b),
         unit,
-        # The residual that is updated drifts from the true one: a margin of a half.
-        lineax.CG(rtol=0.0, atol=0.5 * tolerance, norm=length, max_steps=max_steps),
+        # The residual that is updated drifts from the true one: a margin of a half. To replace it
+        # on the way would break conjugacy and cost steps.
+        lineax.CG(
+            rtol=0.0,
+            atol=0.5 * tolerance,
+            norm=length,
+            stabilise_every=None,
+            max_steps=max_steps,
+        ),
         options={"preconditioner": _semidefinite(lambda v: inverse(v) / weight, b)},
         throw=False,
     )
-    return units * solution.value * length_or_one(b), solution.stats["num_steps"]
+    return root * (root * solution.value) * length_or_one(b), solution.stats["num_steps"]
 
 
 def _semidefinite(product: Product, like: Array) -> lineax.FunctionLinearOperator:
