@@ -15,7 +15,7 @@ POOLINGS: dict[str, Layer] = {"global_average": GlobalAvgPool(), "flatten": Flat
 def cnn(
     depth: int = 2,
     activation: str | Callable[[Array], Array] = "relu",
-    window: int | tuple[int, ...] = (3, 3),
+    window: tuple[int, ...] = (3, 3),
     strides: int | tuple[int, ...] = 1,
     padding: str = "SAME",
     pooling: str = "global_average",

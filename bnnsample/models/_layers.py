@@ -59,13 +59,12 @@ def _split(network: Layer) -> tuple[tuple[Layer, ...], Dense]:
     if not isinstance(network, Layer):
         raise TypeError(f"network must be a layer of ntk.layers, got {type(network).__name__}")
     layers = unrolled(network)
-    if not layers or not isinstance(layers[-1], Dense):
-        end = repr(layers[-1]) if layers else "nothing"
+    readout = layers[-1] if layers else None
+    if not isinstance(readout, Dense):
         raise ValueError(
             "network must end with Dense, the readout that is sampled given the other layers, "
-            f"got {end} at its end"
+            f"got {readout!r} at its end"
         )
-    *hidden, readout = layers
     if readout.times != 1:
         raise ValueError(
             "the readout has one column per output of the data, and no width: its times must be "
@@ -77,7 +76,7 @@ def _split(network: Layer) -> tuple[tuple[Layer, ...], Dense]:
                 "network must be in NTK parameterisation, where every parameter has prior "
                 f"N(0, 1), got {part!r}"
             )
-    return tuple(hidden), readout
+    return layers[:-1], readout
 
 
 def _parts(layer: Layer) -> Iterator[Layer]:
