@@ -45,6 +45,16 @@ def close(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
+def shapes_of(model, width, x=IMAGES):
+    return jax.eval_shape(lambda key: model.init(key, x, width, 2), jax.random.key(0))
+
+
+def parameters_of(model, width, x=IMAGES):
+    """Standard normal parameters, drawn by NumPy."""
+    draw = np.random.default_rng(1).normal
+    return jax.tree.map(lambda leaf: jnp.asarray(draw(size=leaf.shape)), shapes_of(model, width, x))
+
+
 @pytest.mark.parametrize(
     ("x", "depth", "window", "strides", "padding", "pooling"),
     [
@@ -57,7 +67,7 @@ def close(actual, expected):
 )
 def test_cnn_equals_the_definition(x, depth, window, strides, padding, pooling):
     model = models.cnn(depth, "relu", window, strides, padding, pooling, *SCALES)
-    parameters = model.init(jax.random.key(0), x, 5, num_outputs=2)
+    parameters = parameters_of(model, 5, x)
     assert [set(layer) for layer in parameters["hidden"]] == [{"weight", "bias"}] * depth
     z = x
     for layer in parameters["hidden"]:
@@ -71,7 +81,7 @@ def test_cnn_equals_the_definition(x, depth, window, strides, padding, pooling):
 
 @pytest.fixture(scope="module")
 def resnet_parameters():
-    return models.resnet(14).init(jax.random.key(0), IMAGES, 2, num_outputs=2)
+    return parameters_of(models.resnet(14), 2)
 
 
 @pytest.mark.parametrize("scaling", [*VARIANCES, "none"])
@@ -95,23 +105,19 @@ def test_resnet_has_three_groups_of_doubling_width(resnet_parameters):
     assert all(shape[:2] == (3, 3) for shape in shapes if len(shape) == 4)
 
 
-def hidden_shapes(model, width):
-    return jax.eval_shape(lambda key: model.init(key, IMAGES, width), jax.random.key(0))["hidden"]
-
-
 def test_one_width_per_layer():
-    h = hidden_shapes(models.cnn(2), [3, 4])
+    h = shapes_of(models.cnn(2), [3, 4])["hidden"]
     assert [layer["weight"].shape for layer in h] == [(3, 3, 2, 3), (3, 3, 3, 4)]
     # Two blocks' layers share a width where nothing but a sum stands between them.
     widths = (5, 6, 7, 6, 3, 2, 3, 4, 1, 4)
-    stem, *blocks = hidden_shapes(models.resnet(8), widths)
+    stem, *blocks = shapes_of(models.resnet(8), widths)["hidden"]
     assert stem["weight"].shape[2:] == (2, 5)
     shapes = [b.shape[0] for b in jax.tree.leaves(blocks) if b.ndim == 1]
     assert shapes == [6, 7, 6, 6, 4, 6, 16, 4, 16]
     with pytest.raises(ValueError, match="3 entries, but the network has 10 layers"):
-        hidden_shapes(models.resnet(8), [1, 2, 3])
+        shapes_of(models.resnet(8), [1, 2, 3])
     with pytest.raises(ValueError, match="different shapes"):
-        hidden_shapes(models.resnet(8), range(1, 11))
+        shapes_of(models.resnet(8), range(1, 11))
 
 
 def test_same_layers_as_by_hand():
@@ -123,10 +129,9 @@ def test_same_layers_as_by_hand():
     assert model.name == "layers"
     assert model.description is None
     assert (model.readout_weight_std, model.readout_bias_std) == (0.7, 0.3)
-    parameters = model.init(jax.random.key(0), IMAGES, 5, 2)
+    parameters = parameters_of(model, 5)
     first, second = parameters["hidden"]
-    *_, weights = parameters["readout"][:-1], parameters["readout"][-1]
-    readout = {"weight": parameters["readout"][:-1], "bias": weights}
+    readout = {"weight": parameters["readout"][:-1], "bias": parameters["readout"][-1]}
     whole = [[(), first], [second, ()], readout]
     close(model.apply(parameters, IMAGES), network.apply(whole, jnp.asarray(IMAGES)))
 
@@ -153,7 +158,7 @@ def test_a_readout_alone_is_linear_regression():
 )
 def test_units(model, x):
     """Every column of the features follows its own unit alone, and the potential their sum."""
-    h = model.init(jax.random.key(0), x, 4)["hidden"]
+    h = parameters_of(model, 4, x)["hidden"]
     layer = model.units
     units, rest = layer.get(h), layer.put(h, None)
     z = layer.lower(rest, jnp.asarray(x))
@@ -166,7 +171,7 @@ def test_units(model, x):
     y = np.random.default_rng(1).normal(size=(len(x), 2))
     posterior = Collapsed(model, Gaussian(0.5), 4, jnp.asarray(x), jnp.asarray(y))
     target = posterior.unit_target()
-    position = posterior.prior_draw(jax.random.key(1))
+    position = {"hidden": h, "unknowns": {}}
     units, rest = target.split(position)
     P = np.asarray(target.columns(units, rest))
     M0, y_scaled, constant = map(np.asarray, target.base(rest))
@@ -288,7 +293,7 @@ class Standard(Dense):
 def test_networks_that_cannot_be_split(network, words):
     with pytest.raises(ValueError, match=words):
         models.from_layers(network)
-    with pytest.raises(TypeError, match="network must be a layer of .*, got list"):
+    with pytest.raises(TypeError, match=r"network must be a layer of .*, got list"):
         models.from_layers([network])
 
 
