@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ntk.layers._checks import check_scale, check_whole
+from ntk.layers._convolution import convolve
 from ntk.layers._covariance import Covariances
 from ntk.layers._layer import Layer, Shape
 from ntk.layers._windows import PADDINGS, extended, sums_together
@@ -100,19 +101,13 @@ class Conv(Layer):
         return parameters, output.shape[1:]
 
     def apply(self, parameters: dict[str, Array], x: Array) -> Array:
-        spatial = "".join("DHW"[-len(self.window) :]) if len(self.window) <= 3 else None
-        if spatial is None:
+        if len(self.window) > 3:
             raise ValueError("convolutions have at most three spatial axes")
         for k, (window, stride) in enumerate(zip(self.window, self._strides, strict=True)):
             x = extended(x, (k + 1,), self.padding, window, stride)
         fan_in = math.prod(self.window) * x.shape[-1]
-        z = jax.lax.conv_general_dilated(
-            x * jnp.asarray(self.weight_std / fan_in**0.5, x.dtype),
-            parameters["weight"],
-            self._strides,
-            "VALID",
-            dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        )
+        x = x * jnp.asarray(self.weight_std / fan_in**0.5, x.dtype)
+        z = convolve(x, parameters["weight"], self._strides)
         return biased(z, parameters, self.bias_std)
 
     def spread(self, k: Covariances) -> Covariances:
