@@ -19,6 +19,24 @@ def check_standard_deviation(name: str, value: float, positive: bool = False) ->
         raise ValueError(f"{name} must be a finite {sign} standard deviation, got {value!r}")
 
 
+def checked_scales(**scales: float) -> dict[str, float]:
+    """Standard deviations by name, as floats; those of weights are positive."""
+    for name, value in scales.items():
+        check_standard_deviation(name, value, positive=name.endswith("weight_std"))
+    return {name: float(value) for name, value in scales.items()}
+
+
+def checked_depth(depth: SupportsIndex) -> int:
+    """``depth`` as an int of at least 1."""
+    try:
+        depth = _index(depth)
+    except TypeError:
+        raise TypeError(f"depth must be an int, got {depth!r}") from None
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1 hidden layer, got {depth}")
+    return depth
+
+
 def _index(width: SupportsIndex) -> int:
     if isinstance(width, bool):
         raise TypeError

@@ -12,8 +12,8 @@ from bnnsample.results._storage import read_record
 def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = None) -> Result:
     """A result as ``Result.save`` wrote it; draws and parameters are the same bit for bit.
 
-    Nothing stored is executed. A model of ``models.mlp`` with a named activation, and a
-    ``Gaussian`` likelihood with numbers or a well-known NumPyro prior, are rebuilt; for others
+    Nothing stored is executed. ``models.mlp``, ``cnn`` and ``resnet`` with a named activation, and
+    a ``Gaussian`` likelihood with numbers or a well-known NumPyro prior, are rebuilt; for others
     pass ``model`` or ``likelihood``. Without them everything but ``predict`` works, and the
     parameters of a network in containers of its own (modules, NamedTuples) are plain dicts.
 

@@ -1,6 +1,6 @@
 """Model, likelihood and posterior from a run's settings, without executing anything stored."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,8 +12,12 @@ from bnnsample._precision import precision
 from bnnsample._standardize import Standardizer
 from bnnsample.coordinates import COORDINATES, Posterior
 from bnnsample.likelihoods import Gaussian, Likelihood
-from bnnsample.models import Model, mlp
+from bnnsample.models import Model, cnn, mlp, resnet
 
+# Models that are looked up by name, each with plain values as arguments.
+MODELS: dict[str, Callable[..., Model]] = {
+    factory.__name__: factory for factory in (mlp, cnn, resnet)
+}
 # Priors of a positive scale that are looked up by name, each with numbers as arguments.
 PRIORS: dict[str, type[dist.Distribution]] = {
     family.__name__: family
@@ -35,11 +39,12 @@ PRIORS: dict[str, type[dist.Distribution]] = {
 
 
 def rebuild_model(settings: Mapping[str, Any]) -> Model | None:
-    """The model of ``models.mlp`` with a named activation; None for any other."""
+    """A model of ``MODELS`` with a named activation; None for any other."""
     description = dict(settings.get("model") or {})
-    if description.pop("name", None) != "mlp" or "activation" not in description:
+    factory = MODELS.get(description.pop("name", ""))
+    if factory is None or "activation" not in description:
         return None
-    return mlp(**description)
+    return factory(**description)
 
 
 def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
