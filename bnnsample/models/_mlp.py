@@ -9,6 +9,7 @@ from jax import Array
 from bnnsample.models._checks import check_standard_deviation, widths_of
 from bnnsample.models._model import Model, UnitLayer, Width
 from ntk import Dense, resolve_activation
+from ntk.layers import Activation, Flatten, Serial
 
 
 def mlp(
@@ -83,5 +84,10 @@ def mlp(
         description,
         UnitLayer(
             lower, lambda hidden: hidden[-1], lambda hidden, u: [*hidden[:-1], u], unit_features
+        ),
+        Serial(
+            Flatten(),
+            *(dense, Activation(activation)) * depth,
+            Dense(float(readout_weight_std), float(readout_bias_std)),
         ),
     )

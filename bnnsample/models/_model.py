@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntk.layers import Layer
+
 Pytree = Any
 Width = int | Sequence[int]
 
@@ -41,7 +43,9 @@ class Model:
     with the constant column last, left out when ``readout_bias_std`` is 0. The two scales
     are standard deviations. ``description`` holds what is needed to rebuild a model of this
     library from a stored result; it is ``None`` for a network of the user's own.
-    ``units`` names the last hidden layer's units where the network has them.
+    ``units`` names the last hidden layer's units where the network has them. ``network`` is
+    the whole of it, readout included, as a layer of ``ntk.layers``, where it has one: what
+    ``ntk.infinite_kernel`` takes.
     """
 
     init_hidden: Callable[[Array, Array, Width], Pytree]
@@ -51,6 +55,7 @@ class Model:
     name: str = "model"
     description: Mapping[str, Any] | None = field(default=None, compare=False)
     units: UnitLayer | None = field(default=None, compare=False)
+    network: Layer | None = field(default=None, compare=False)
 
     def init(self, key: Array, x: Array, width: Width, num_outputs: int = 1) -> dict[str, Pytree]:
         """A draw from the prior, ``{"hidden": h, "readout": W [p, num_outputs]}``.
