@@ -9,6 +9,7 @@ from bnnsample import kernels as kernels
 from bnnsample import likelihoods as likelihoods
 from bnnsample import models as models
 from bnnsample import repriorisation as repriorisation
+from bnnsample import theory as theory
 from bnnsample._run import run as run
 from bnnsample.results import Result as Result
 from bnnsample.results import load as load
@@ -22,4 +23,5 @@ __all__ = [
     "models",
     "repriorisation",
     "run",
+    "theory",
 ]
