@@ -1,5 +1,7 @@
 """How far one kernel matrix is from another."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -35,7 +37,7 @@ def _centred(kernel: np.ndarray) -> np.ndarray:
     return np.where(np.abs(centred) > rounding, centred, 0.0)
 
 
-def _ratio(above: float, below: float, where_both_vanish: float) -> float:
+def _ratio(above: Any, below: Any, where_both_vanish: float) -> float:
     if below == 0:
         return where_both_vanish if above == 0 else np.inf
     return float(above / below)

@@ -116,8 +116,8 @@ def compare_to_theory(
     with precision(np.float64), quiet_blas(jax.default_backend()):
         kernel = wide_kernel(posterior, network)
         scales = scales_of(posterior, kept)
-        data = tuple(jnp.asarray(a, jnp.float64) for a in (posterior.x, posterior.y))
-        at = jnp.asarray(inputs, jnp.float64)
+        x_train, y, at = (jnp.asarray(a, jnp.float64) for a in (posterior.x, posterior.y, inputs))
+        data = x_train, y
         sampled = network_moments(
             posterior.model, data, at, joint, kept.parameters["hidden"], scales
         )

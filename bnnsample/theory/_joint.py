@@ -44,8 +44,8 @@ def joint_kl(sampled: Moments, theory: Moments, noise_variance: float = 0.0) -> 
         1/2 sum_i var(b_i) + 1/4 sum_ij var(A_ij)
 
     with ``b`` and ``A`` the sampled mean and covariance in coordinates that whiten the theory's.
-    This is estimated from the draws and taken off, and where it exceeds 1/8 nat per point and output
-    there is no value. The dependence between outputs, which a finite network has, is left out.
+    This is estimated from the draws and taken off, and where it exceeds 1/8 nat per point and
+    output there is no value. The dependence between outputs of a finite network is left out.
 
     Args:
         sampled: of the network; its ``mean`` at the j points alone.
@@ -54,11 +54,11 @@ def joint_kl(sampled: Moments, theory: Moments, noise_variance: float = 0.0) -> 
             new observations.
     """
     num_points, outputs = sampled.mean.shape[2:]
-    values, errors, noises, sizes = [], [], [], []
+    found = []
     for output in range(outputs):
         first, second = (_about_mean(side, output, noise_variance) for side in (sampled, theory))
         try:
-            found = _one_output(first, second)
+            found.append(_one_output(first, second))
         except np.linalg.LinAlgError:
             return JointKL(
                 None,
@@ -68,9 +68,8 @@ def joint_kl(sampled: Moments, theory: Moments, noise_variance: float = 0.0) -> 
                 "the covariance at these points is singular to working precision: some are too "
                 "close to each other",
             )
-        for total, part in zip((values, errors, noises, sizes), found, strict=True):
-            total.append(part)
-    noise, size = sum(noises), min(sizes)
+    values, errors, noises, sizes = np.asarray(found).T
+    noise, size = float(noises.sum()), sizes.min()
     if size < MIN_ESS or noise > MOST_NOISE * num_points * outputs:
         return JointKL(
             None,
@@ -80,7 +79,7 @@ def joint_kl(sampled: Moments, theory: Moments, noise_variance: float = 0.0) -> 
             f"too few effective draws ({size:.0f}) for the joint covariance of {num_points} "
             f"points: Monte-Carlo noise alone makes {noise:.2g} nats",
         )
-    return JointKL(sum(values) - noise, float(np.hypot.reduce(errors)), noise, num_points)
+    return JointKL(float(values.sum()) - noise, float(np.linalg.norm(errors)), noise, num_points)
 
 
 def _about_mean(moments: Moments, output: int, noise_variance: float):

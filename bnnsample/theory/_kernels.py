@@ -42,8 +42,8 @@ def compare_kernels(
         key: of the prior draws.
 
     Returns:
-        One row per kernel (``nngp``, ``ntk``) and place (``prior``, ``posterior``); for each distance
-        its mean over draws and, under ``.._sd``, its standard deviation.
+        One row per kernel (``nngp``, ``ntk``) and place (``prior``, ``posterior``); for each
+        distance its mean over draws and, under ``.._sd``, its standard deviation.
     """
     columns = [name + suffix for name in DISTANCES for suffix in ("", "_sd")]
     rows = {}

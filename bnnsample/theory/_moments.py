@@ -45,10 +45,8 @@ def scales_of(posterior: Posterior, kept: KeptParameters) -> np.ndarray:
             "compare_to_theory() needs a Gaussian likelihood, for which the wide limit has a "
             f"closed form, got {type(posterior.likelihood).__name__}"
         )
-    scale = np.asarray(scale, float)
-    if kept.unknowns:
-        return scale
-    return np.broadcast_to(scale, (chains, draws, *scale.shape))
+    known = np.asarray(scale, float)
+    return known if kept.unknowns else np.broadcast_to(known, (chains, draws, *known.shape))
 
 
 def network_moments(

@@ -108,7 +108,7 @@ def _against(ax: Axes, theory: pd.Series, sampled: pd.Series, error: pd.Series) 
 
 def _errors(ax: Axes, points: pd.DataFrame) -> None:
     largest = max(4.0, float(points[["mean_error", "variance_error"]].abs().max().max()))
-    edges = np.linspace(-largest, largest, NUM_BINS + 1)
+    edges = np.linspace(-largest, largest, NUM_BINS + 1).tolist()
     for name, colour in (("mean", MEAN), ("variance", THEORY)):
         values = points[f"{name}_error"].clip(-largest, largest)
         ax.hist(values, edges, histtype="step", density=True, color=colour, label=name)

@@ -41,9 +41,9 @@ def compare_points(
 ) -> PointComparison:
     """Moments by the law of total expectation and variance, and their differences.
 
-    The mean is that of ``E[f | h]`` over draws, the variance that of ``var[f | h] + (E[f | h] -
-    mean)^2``: the readout adds no noise (Rao-Blackwell). Differences are taken draw by draw, so that
-    an unknown noise scale, which both sides share, does not count as error.
+    The mean is that of ``E[f | h]`` over draws, the variance that of
+    ``var[f | h] + (E[f | h] - mean)^2``: the readout adds no noise (Rao-Blackwell). Differences are
+    taken draw by draw, so that an unknown noise scale, which both sides share, is not an error.
 
     Args:
         sampled: of the network.
