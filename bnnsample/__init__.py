@@ -13,6 +13,7 @@ from bnnsample import theory as theory
 from bnnsample._run import run as run
 from bnnsample.results import Result as Result
 from bnnsample.results import load as load
+from bnnsample.theory import will_it_help as will_it_help
 
 __all__ = [
     "Result",
@@ -24,4 +25,5 @@ __all__ = [
     "repriorisation",
     "run",
     "theory",
+    "will_it_help",
 ]

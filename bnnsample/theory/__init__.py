@@ -8,14 +8,18 @@ from bnnsample.theory._compare import compare_to_theory as compare_to_theory
 from bnnsample.theory._gaussian import gaussian_kl as gaussian_kl
 from bnnsample.theory._gaussian import gaussian_wasserstein2 as gaussian_wasserstein2
 from bnnsample.theory._joint import JointKL as JointKL
+from bnnsample.theory._will_it_help import WillItHelp as WillItHelp
+from bnnsample.theory._will_it_help import will_it_help as will_it_help
 
 __all__ = [
     "JointKL",
     "TheoryComparison",
+    "WillItHelp",
     "alignment",
     "centred_alignment",
     "compare_to_theory",
     "gaussian_kl",
     "gaussian_wasserstein2",
     "relative_frobenius",
+    "will_it_help",
 ]
