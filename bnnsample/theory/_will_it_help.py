@@ -93,7 +93,8 @@ def will_it_help(
     4, ... steps to a quarter turn; far from the prior, at where a first trajectory from there ends.
     An unknown noise scale is placed, with its width, at its most probable value under the mean
     kernel. Measured for one and two hidden layers of widths 64 to 4096: the step size was within
-    a factor of 1.7 of the adapted one for ``s`` up to 100, and of 2.1 for ``s`` up to 800.
+    a factor of 1.7 of the adapted one for ``s`` up to 100, and of 2.1 for ``s`` up to 800; near
+    ``s = 1``, where one gentle kick overtakes several full ones, the run may choose the other.
 
     Args:
         model, data, width, likelihood, standardize: as for ``run``.

@@ -169,13 +169,17 @@ def test_kernels_along_the_chain_are_those_of_dense_jacobians(result, comparison
 
 
 def test_kernels_of_the_prior_close_in_as_the_root_of_the_width():
-    distances = {}
+    logarithms, variances = [], []
     for width in (64, 1024):
         record = make_record(model=mlp(1), width=width, draws=8, keep_every=2, d=1)
         kernels = Result(record).compare_to_theory(num_kernel_draws=16).kernels
-        distances[width] = kernels.xs("prior", level="at").relative_frobenius
-    # One network's distance varies by a quarter: a mean of 16 by 0.06, the ratio 4 of two by 0.35.
-    np.testing.assert_allclose(distances[64] / distances[1024], 4, atol=4 * 0.35)
+        found = kernels.xs("prior", level="at")
+        logarithms.append(np.log(found.relative_frobenius))
+        variances.append((found.relative_frobenius_sd / found.relative_frobenius) ** 2 / 16)
+    slope = (logarithms[1] - logarithms[0]) / np.log(1024 / 64)
+    error = np.sqrt(sum(variances)) / np.log(1024 / 64)
+    assert (np.abs(slope + 0.5) < 4 * error).all()
+    assert (error < 0.06).all()
 
 
 def test_a_stored_result_compares_alike(result, comparison, tmp_path):
