@@ -95,6 +95,7 @@ def test_step_sizes_over_noise_depth_and_width(depth, scale, width):
     assert 0.5 < expected.ess_per_gradient / found < 2
 
 
+@pytest.mark.slow
 def test_prior_proposals_are_accepted_as_expected():
     width, scale = 64, 0.7
     data = diabetes(32)
