@@ -134,3 +134,26 @@ def test_a_singular_covariance_is_refused_in_words():
     kl = joint_kl(sampled, fixed(0.2, np.ones((5, 5))))
     assert kl.value is None
     assert "singular" in kl.reason
+
+
+def test_what_both_sides_share_is_in_the_error_of_a_kl():
+    """A draw of the noise scale moves both sides' means and covariances."""
+    direction = np.linspace(-1, 1, 5)
+    errors = []
+    for seed in range(REPEATS):
+        rng = np.random.default_rng(seed)
+        sampled, total = together(rng)
+        shared = rng.normal(size=(4, 100, 1, 1))
+        moved = shared * direction[:, None]
+        growth = 1 + 0.3 * shared
+        theory = Moments(np.broadcast_to(moved, (4, 100, 5, 2)), None, 1.5 * total * growth)
+        sampled = sampled._replace(
+            mean=sampled.mean + moved, covariance=sampled.covariance + 0.3 * shared * total
+        )
+        # Of the shared move the covariance is one and the same on both sides.
+        also = np.outer(direction, direction)
+        expected = 2 * gaussian_kl(np.full(5, 0.2), total + also, np.zeros(5), 1.5 * total + also)
+        kl = joint_kl(sampled, theory)
+        errors.append((kl.value - expected) / kl.standard_error)
+    assert abs(np.mean(errors)) < 4 / REPEATS**0.5
+    assert abs(np.mean(np.square(errors)) - 1) < 4 * (2 / REPEATS) ** 0.5
