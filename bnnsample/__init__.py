@@ -9,9 +9,11 @@ from bnnsample import kernels as kernels
 from bnnsample import likelihoods as likelihoods
 from bnnsample import models as models
 from bnnsample import repriorisation as repriorisation
+from bnnsample import theory as theory
 from bnnsample._run import run as run
 from bnnsample.results import Result as Result
 from bnnsample.results import load as load
+from bnnsample.theory import will_it_help as will_it_help
 
 __all__ = [
     "Result",
@@ -22,4 +24,6 @@ __all__ = [
     "models",
     "repriorisation",
     "run",
+    "theory",
+    "will_it_help",
 ]

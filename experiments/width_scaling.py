@@ -198,11 +198,11 @@ def table_line(row: Row) -> str:
     )
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
+def write_csv(path: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:
     """The rows as a CSV, written whole or not at all."""
     temporary = path.with_suffix(".csv.part")
     with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
     temporary.replace(path)

@@ -50,6 +50,11 @@ def tail_ess(draws: np.ndarray) -> np.ndarray:
     return _capped_ess(draws, "tail")
 
 
+def mean_ess(draws: np.ndarray) -> np.ndarray:
+    """ESS ``[...]`` of the mean of ``[chain, draw, ...]``, capped; NaN where undefined."""
+    return _capped_ess(draws, "mean")
+
+
 def r_hat(draws: np.ndarray) -> np.ndarray:
     """Rank-normalised split R-hat per quantity (Vehtari et al. 2021), by ArviZ.
 

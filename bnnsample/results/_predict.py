@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
 def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction:
     """``Result.predict``; see there."""
     posterior, kept = _require(record)
-    x_user = _checked_inputs(record, x)
+    x_user = checked_inputs(record, x)
     inputs = record.standardizer.inputs(x_user)
     with precision(posterior.y.dtype), quiet_blas(jax.default_backend()):
         totals = _Totals(inputs.shape[0], posterior.y.shape[1])
@@ -182,7 +182,8 @@ def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
     return record.posterior, record.kept
 
 
-def _checked_inputs(record: RunRecord, x: Any) -> np.ndarray:
+def checked_inputs(record: RunRecord, x: Any) -> np.ndarray:
+    """Inputs of the trailing shape and the dtype of the run's, finite."""
     expected = record.x.shape[1:]
     given = np.shape(x)
     array = _data.as_inputs(x)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnnsample import theory
 from bnnsample._precision import precision
 from bnnsample._record import Pytree, RunRecord
 from bnnsample.results import _arviz, _plots, _storage
@@ -106,6 +107,38 @@ class Result:
             FloatingPointError: a factorisation broke down in the run's precision.
         """
         return predict(self._record, x, return_draws)
+
+    def compare_to_theory(
+        self, x: Any = None, *, network: Any = None, num_kernel_draws: int = 8, seed: int = 0
+    ) -> "theory.TheoryComparison":
+        """The sampled posterior beside the Gaussian process of infinite width.
+
+        From the kept parameter draws, in float64 whatever the run's dtype. The function's posterior
+        mean and covariance, the readout integrated out given each draw, against those of
+        Gaussian-process regression with the infinite-width NNGP kernel and the same noise: point by
+        point (differences in Monte-Carlo standard errors, Wasserstein-2) and jointly over at most
+        64 evenly spaced points (Gaussian KL). A noise scale that was sampled is averaged over the
+        chain's draws on both sides alike, so that the network alone is compared. The network's own
+        NNGP and NTK, at the prior and along the chain, against their limits.
+
+        Args:
+            x: evaluation points ``[m, ...]``; default the run's ``x_eval``.
+            network: the layers (``ntk.layers``) of a model that does not hold its own.
+            num_kernel_draws: networks whose kernels are computed, at the prior and along the chain.
+            seed: of the networks drawn from the prior.
+
+        Returns:
+            ``TheoryComparison``: ``report()``, ``plot()``, ``to_dataframe()``, ``to_dict()``.
+
+        Raises:
+            TypeError: x is not numeric, or ``network`` not a layer.
+            ValueError: x has the wrong shape, is empty or not finite; fewer than 4 parameter draws
+                per chain were kept; the network of a loaded result, or its infinite width, is not
+                known; or the likelihood is not Gaussian.
+            FloatingPointError: a kept draw's posterior is not finite.
+            ntk.gp.NotPositiveDefiniteError: the noise is too small against the kernel.
+        """
+        return theory.compare_to_theory(self._record, x, network, num_kernel_draws, seed)
 
     def parameters(self, chain: int, draw: int) -> Pytree:
         """JAX arrays ``{"hidden": h, "readout": W [p, d]}``: the parameters of one kept draw.

@@ -227,3 +227,16 @@ def test_impossible_widths(width):
 def test_widths_are_ints(width):
     with pytest.raises(TypeError, match="width must be an int or one int per layer"):
         models.mlp(3).init(jax.random.key(0), X, width)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3, 1)])
+def test_the_layers_of_a_network_describe_it(shape):
+    model = models.mlp(2, "relu", 1.3, 0.4, 0.8, 0.25)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape))
+    parameters = model.init(jax.random.key(0), x, 6, num_outputs=2)
+    first, second = parameters["hidden"]
+    # The readout's bias is the last row of W.
+    W = parameters["readout"]
+    readout = {"weight": W[:-1], "bias": W[-1]}
+    f = model.network.apply([(), first, (), second, (), readout], x)
+    np.testing.assert_allclose(f, model.apply(parameters, x), rtol=1e-12)

@@ -1,0 +1,66 @@
+"""Where a kernel puts the unknowns of a likelihood, before any chain has moved."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from bnnsample._unknowns import log_correction_of, values_of
+from bnnsample.coordinates import Posterior
+from ntk import gp
+
+
+@jax.jit
+def mean_kernel(posterior: Posterior, hidden: Any) -> Array:
+    """``Psi Psi^T`` averaged over networks, one at a time: the NNGP at this width."""
+
+    def add(total, h):
+        psi = posterior.model.features(h, posterior.x)
+        return total + psi @ psi.T, None
+
+    n, count = posterior.x.shape[0], jax.tree.leaves(hidden)[0].shape[0]
+    total, _ = jax.lax.scan(add, jnp.zeros((n, n), posterior.y.dtype), hidden)
+    return total / count
+
+
+def placed(posterior: Posterior, kernel: Array) -> Posterior:
+    """The posterior with its unknowns' Gaussian reference where one kernel puts them.
+
+    At the mode, with the spread of the curvature there (Laplace).
+
+    Raises:
+        ValueError: the likelihood is not Gaussian.
+    """
+    unknowns = posterior.likelihood.unknowns
+
+    def scale_at(u: dict[str, Array]) -> Array:
+        scale = posterior.likelihood.gaussian_scale(values_of(unknowns, u))
+        if scale is None:
+            name = type(posterior.likelihood).__name__
+            raise ValueError(f"will_it_help() needs a Gaussian likelihood, got {name}")
+        return scale
+
+    if not unknowns:
+        scale_at({})
+        return posterior
+    flat, unravel = ravel_pytree(posterior.location)
+
+    def objective(u):
+        at = unravel(u)
+        fit = gp.log_marginal_likelihood(kernel, posterior.y, scale_at(at) ** 2)
+        return jnp.sum(u * u) / 2 - log_correction_of(unknowns, at) - fit
+
+    slope = jax.jit(jax.value_and_grad(objective))
+
+    def as_floats(u):
+        value, gradient = slope(jnp.asarray(u, flat.dtype))
+        return float(value), np.asarray(gradient, float)
+
+    found = scipy.optimize.minimize(as_floats, np.zeros(flat.size), jac=True, method="L-BFGS-B")
+    curvature = jnp.diagonal(jax.hessian(objective)(jnp.asarray(found.x, flat.dtype)))
+    spread = 1 / jnp.sqrt(jnp.maximum(curvature, jnp.asarray(1, flat.dtype)))
+    return posterior.with_reference(unravel(jnp.asarray(found.x, flat.dtype)), unravel(spread))

@@ -1,0 +1,232 @@
+"""Sampled posteriors against the Gaussian process of infinite width, as the width grows.
+
+    python -m experiments.function_space --quick
+    python -m experiments.function_space --data diabetes --widths 512 1024 2048 8192 --check
+
+At each width: a run, what ``will_it_help`` expected of it, and its ``compare_to_theory`` at
+held-out points: Wasserstein-2 and joint KL of the function, the differences of means and variances
+with their Monte-Carlo standard errors, and the distance of the empirical NNGP and NTK from their
+limits at the prior and along the chain. ``--check`` asks whether means and variances at the largest
+width agree with the theory within 4 standard errors plus C / width, with C fitted, point by point,
+at the widths below. Writes a CSV, a PNG over all widths, a page of the last comparison, and
+predictive bands of a one-dimensional example.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import bnnsample
+from bnnsample.likelihoods import Gaussian
+from bnnsample.theory import TheoryComparison
+from experiments._data import Data, load
+from experiments._function_space_plot import plot_function_space
+from experiments._plot import save
+from experiments.width_scaling import N_TRAIN, NOISE, write_csv
+
+Row = dict[str, Any]
+COLUMNS = (
+    "data",
+    "width",
+    "w2",
+    "w2_noise",
+    "mean_difference",
+    "variance_difference",
+    "largest_standard_error",
+    "kl_function",
+    "kl_function_error",
+    "kl_observation",
+    "kl_observation_error",
+    *(
+        f"{kernel}_{at}{suffix}"
+        for kernel in ("nngp", "ntk")
+        for at in ("prior", "posterior")
+        for suffix in ("", "_alignment", "_centred_alignment")
+    ),
+    "regime",
+    "potential_std",
+    "effective_dimension",
+    "step_size",
+    "step_size_expected",
+    "acceptance",
+    "acceptance_expected",
+    "draws",
+    "ess_least",
+    "seconds",
+)
+
+
+class Agreement(NamedTuple):
+    """Whether the largest width agrees: of ``num_points`` means and variances, ``num_outside``.
+
+    ``worst`` is the largest ``(|difference| - |C| / width) / standard error``.
+    """
+
+    num_points: int
+    num_outside: int
+    worst: float
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    """Run the experiment from the command line; returns the table's rows."""
+    options = parse(arguments)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for name in options.data:
+        data = load(name, options.n_train or N_TRAIN[name], options.seed)
+        noise = options.noise_scale or NOISE[name]
+        found = {}
+        for width in options.widths:
+            row, found[width] = measure(data, width, noise, options)
+            rows.append(row)
+            print(table_line(row), flush=True)
+        print(f"\n{found[width].report()}\n")
+        save(found[width].plot(), out / f"{name}.png")
+        if options.check:
+            print(f"{name}: {agreement(found)}\n")
+    save(bands(options), out / "bands.png")
+    write_csv(out / "function_space.csv", rows, COLUMNS)
+    plot_function_space(rows, out / "function_space.png")
+    print(f"wrote figures and function_space.csv to {out}")
+    return rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
+    parser.add_argument("--widths", nargs="+", type=int, default=None)
+    parser.add_argument("--depth", type=int, default=1, help="hidden layers")
+    parser.add_argument("--n-train", type=int, default=None)
+    parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
+    parser.add_argument("--samples", type=int, default=None, help="draws per chain")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="results/function_space")
+    parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    parser.add_argument("--check", action="store_true", help="4 standard errors + C / width")
+    options = parser.parse_args(arguments)
+    options.data = options.data or ["diabetes", "digits"]
+    options.widths = options.widths or (
+        [64, 512] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096, 8192]
+    )
+    options.samples = options.samples or (150 if options.quick else 1000)
+    if min(options.widths) < 1:
+        parser.error("--widths must be at least 1")
+    return options
+
+
+def measure(data: Data, width: int, noise: float, options) -> tuple[Row, TheoryComparison]:
+    """A run at one width, what was expected of it, and its comparison with theory."""
+    model, pair = bnnsample.models.mlp(options.depth), (data.x, data.y)
+    expected = bnnsample.will_it_help(model, pair, width, Gaussian(noise), seed=options.seed)
+    start = time.perf_counter()
+    result = bnnsample.run(
+        model,
+        pair,
+        width=width,
+        x_eval=data.x_eval,
+        likelihood=Gaussian(noise),
+        num_samples=options.samples,
+        seed=options.seed,
+        progress=False,
+    )
+    seconds = time.perf_counter() - start
+    found = result.compare_to_theory(seed=options.seed)
+    points, stats = found.points, result.record.sample_stats
+    row = {
+        "data": data.name,
+        "width": width,
+        "w2": float((points.wasserstein2 / points.theory_std).median()),
+        "w2_noise": float((points.wasserstein2_noise / points.theory_std).median()),
+        **{f"{q}_difference": rms(points, q) for q in ("mean", "variance")},
+        "largest_standard_error": float(
+            points[["mean_error", "variance_error"]].abs().max(axis=None)
+        ),
+        "kl_function": found.kl_function.value,
+        "kl_function_error": found.kl_function.standard_error,
+        "kl_observation": found.kl_observation.value,
+        "kl_observation_error": found.kl_observation.standard_error,
+        "regime": expected.regime,
+        "potential_std": expected.potential_std,
+        "effective_dimension": expected.effective_dimension,
+        "step_size": result.adapted["step_size"],
+        "step_size_expected": expected.step_size,
+        "acceptance": float(stats["acceptance_rate"].mean()),
+        "acceptance_expected": expected.acceptance_rate,
+        "draws": found.num_draws,
+        "ess_least": float(points.ess.min()),
+        "seconds": seconds,
+    }
+    for (kernel, at), distances in found.kernels.iterrows():
+        row[f"{kernel}_{at}"] = distances.relative_frobenius
+        row[f"{kernel}_{at}_alignment"] = distances.alignment
+        row[f"{kernel}_{at}_centred_alignment"] = distances.centred_alignment
+    return row, found
+
+
+def rms(points, quantity: str) -> float:
+    """Of the differences sampled minus theory."""
+    differences = points[f"{quantity}_error"] * points[f"{quantity}_standard_error"]
+    return float(np.sqrt(np.mean(differences**2)))
+
+
+def agreement(found: dict[int, TheoryComparison]) -> Agreement:
+    """The largest width against 4 standard errors plus ``C / width``, C from the widths below.
+
+    ``difference = C / width`` is fitted by weighted least squares for each mean and variance.
+    """
+    *fitted, last = sorted(found)
+    worst: list[np.ndarray] = []
+    for quantity in ("mean", "variance"):
+        z, error = f"{quantity}_error", f"{quantity}_standard_error"
+        tables = [found[width].points for width in fitted]
+        errors = np.stack([table[error] for table in tables])
+        differences = np.stack([table[z] for table in tables]) * errors
+        inverse = 1 / np.asarray(fitted, float)[:, None]
+        weights = errors**-2.0
+        C = np.sum(weights * inverse * differences, 0) / np.sum(weights * inverse**2, 0)
+        at_last = found[last].points
+        allowed = np.abs(C) / last
+        worst.append((np.abs(at_last[z] * at_last[error]) - allowed) / at_last[error])
+    excess = np.concatenate(worst)
+    return Agreement(excess.size, int(np.sum(excess > 4)), float(excess.max()))
+
+
+def bands(options):
+    """Predictive bands of a small one-dimensional example, BNN over Gaussian process."""
+    rng = np.random.default_rng(options.seed)
+    x = np.sort(rng.uniform(-2, 2, 12)).astype(np.float32)
+    y = (np.sin(2 * x) + 0.1 * rng.normal(size=12)).astype(np.float32)
+    result = bnnsample.run(
+        bnnsample.models.mlp(1, bias_std=1.0),
+        (x, y),
+        width=64,
+        likelihood=Gaussian(0.1),
+        x_eval=np.linspace(-3, 3, 121, dtype=np.float32),
+        num_samples=options.samples,
+        seed=options.seed,
+        progress=False,
+    )
+    return result.compare_to_theory(num_kernel_draws=0).plot()
+
+
+def table_line(row: Row) -> str:
+    """One printed line."""
+    kl = "none" if row["kl_function"] is None else f"{row['kl_function']:.2g}"
+    return (
+        f"{row['data']:9s} width {row['width']:6d}  W2 {row['w2']:.4f} "
+        f"(noise {row['w2_noise']:.4f})  KL {kl}  "
+        f"NNGP {row['nngp_prior']:.3f} -> {row['nngp_posterior']:.3f}  "
+        f"NTK {row['ntk_prior']:.3f} -> {row['ntk_posterior']:.3f}  step {row['step_size']:.3f} "
+        f"(expected {row['step_size_expected']:.3f})  {row['regime']}"
+    )
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", False)
+    main()
