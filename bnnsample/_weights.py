@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from bnnsample.results import _arviz
+from bnnsample import _arviz
 
 # ArviZ fits the tail to a fifth of the weights and needs five of them.
 MIN_WEIGHTS = 25

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,11 +12,6 @@ from bnnsample.chains._progress import Progress, Silent
 from bnnsample.coordinates import Posterior
 
 CHUNK = 64
-
-
-def prior_draw(posterior: Posterior, key: Array, number: Array) -> Any:
-    """Draw ``number`` of the stream of ``key`` from the position's reference measure N(0, I)."""
-    return posterior.prior_draw(jax.random.fold_in(key, number))
 
 
 def finite_or_zero_weight(log_weights: Any) -> np.ndarray:
@@ -50,6 +44,6 @@ class Weigher:
 
     def _chunk(self, posterior: Posterior, key: Array, numbers: Array) -> Array:
         def log_weight(number):
-            return -posterior.potential(prior_draw(posterior, key, number))
+            return -posterior.potential(posterior.numbered_prior_draw(key, number))
 
         return map_draws(log_weight, self.platform)(numbers)

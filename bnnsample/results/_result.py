@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnnsample import _arviz
 from bnnsample._precision import precision
 from bnnsample._record import Pytree, RunRecord
-from bnnsample.results import _arviz, _plots, _storage
+from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._predict import Prediction, predict

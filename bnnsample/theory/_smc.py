@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from bnnsample._weights import effective_size, log_mean_exp, systematic
 from bnnsample.chains._keep import available_bytes, tree_bytes
 from bnnsample.chains._mapping import map_draws
-from bnnsample.chains._prior_draws import finite_or_zero_weight, prior_draw
+from bnnsample.chains._prior_draws import finite_or_zero_weight
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import Posterior
 from bnnsample.kernels import _infinite_hmc
@@ -134,7 +134,7 @@ class TemperedSMC:
 
     def _draw(self, posterior: Posterior, key: Array) -> Particles:
         def one(number):
-            position = prior_draw(posterior, key, number)
+            position = posterior.numbered_prior_draw(key, number)
             return position, -posterior.potential(position)
 
         return map_draws(one, self.platform)(jnp.arange(self.num_particles, dtype=jnp.uint32))

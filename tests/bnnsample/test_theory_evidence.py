@@ -29,6 +29,14 @@ FIVE_SIGMA = 5.0
 EIGHT_REPLICATES = st.t.isf(3e-7, 7)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compile_fast():
+    """These programs run for less time than they compile."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def regression_evidence(scale, y=Y):
     """``log p(y)`` of Bayesian linear regression on ``FIXED``'s features, by SciPy."""
     psi = np.concatenate([1.3 / 2**0.5 * np.cos(X), np.full((N, 1), 0.5)], axis=1)
@@ -51,6 +59,9 @@ class LinearGaussian:
 
     def prior_draw(self, key):
         return {"q": jax.random.normal(key, (self.A.shape[1],), self.y.dtype)}
+
+    def numbered_prior_draw(self, key, number):
+        return self.prior_draw(jax.random.fold_in(key, number))
 
     def truth(self):
         """``log Z`` and the divergence of the Gaussian posterior from N(0, I)."""
@@ -105,15 +116,15 @@ def test_unknown_noise_against_quadrature(prior, method):
 
     z, first = (quad(integrand, 0.02, 8, args=(power,), limit=200)[0] for power in (0, 1))
     log_z = np.log(z) + shift
-    settings = {"likelihood": Gaussian(prior), "num_particles": 128, "method": method}
+    settings = {"likelihood": Gaussian(prior), "num_particles": 64, "method": method}
     result = evidence(FIXED, (X, Y), width=1, **settings)
     deviations = FIVE_SIGMA if method == "importance" else EIGHT_REPLICATES
     assert abs(result.log_evidence - log_z) < deviations * result.log_evidence_se
-    assert 0 < result.log_evidence_se < 0.15
+    assert 0 < result.log_evidence_se < 0.2
     if isinstance(prior, dist.HalfNormal):
         kl = first / z - log_z
         assert abs(result.kl_to_prior - kl) < deviations * result.kl_to_prior_se
-        assert 0 < result.kl_to_prior_se < 0.15
+        assert 0 < result.kl_to_prior_se < 0.2
 
 
 @functools.cache
@@ -243,11 +254,12 @@ def test_log_weights_are_those_of_the_prior_draws_in_any_chunking():
     weigher = Weigher("cpu")
     long = weigher.log_weights(target, key, 150)
     np.testing.assert_array_equal(weigher.log_weights(target, key, 70), long[:70])
-    q = target.prior_draw(jax.random.fold_in(key, np.uint32(149)))["q"]
+    q = target.numbered_prior_draw(key, np.uint32(149))["q"]
     expected = st.norm(np.asarray(target.A @ q), 0.5).logpdf(np.asarray(target.y)).sum()
     assert long[149] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_chain_agrees_on_the_posterior_mean_of_the_log_likelihood():
     """``E_posterior[l] = log Z + KL``, here from infinite HMC, which knows no evidence."""
     settings = {"width": 64, "likelihood": Gaussian(0.7)}
