@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 import pytest
 import scipy.stats as st
 from scipy.integrate import quad
+from test_results_record import make_record
 
 import bnnsample
 from bnnsample.chains._prior_draws import Weigher
@@ -298,6 +299,27 @@ def test_the_divergence_falls_with_width():
     )
     assert abs(ratio - 16) < 4 * error + 16 * 0.25
     assert error < 4
+
+
+@pytest.mark.parametrize("coordinates", ["standard", "collapsed"])
+def test_of_a_result(coordinates):
+    """The same numbers as for the model and the data themselves, whatever the coordinates."""
+    settings = {"num_particles": 25, "num_replicates": 2, "method": "importance", "seed": 5}
+    for standardize in (False, True):
+        record = make_record(
+            n=6, likelihood=Gaussian(8.0), coordinates=coordinates, standardize=standardize
+        )
+        found = bnnsample.Result(record).kl_to_prior(**settings)
+        data = (record.standardizer.inputs(record.x), record.standardizer.targets(record.y))
+        expected = evidence(mlp(1), data, width=5, likelihood=Gaussian(8.0), **settings)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_of_a_result_without_its_network():
+    record = dataclasses.replace(make_record(), posterior=None)
+    with pytest.raises(ValueError, match=r"kl_to_prior\(\) needs the network"):
+        bnnsample.Result(record).kl_to_prior()
 
 
 @pytest.mark.parametrize(
