@@ -28,7 +28,7 @@ from experiments._data import Data, load
 from experiments._plot import save
 
 Row = dict[str, Any]
-NOISE = {"diabetes": 1.0, "digits": 0.3}
+DATA = ("diabetes", "digits")
 # A pass through several hidden layers costs the square of the width.
 WIDTHS = {1: (512, 1024, 2048, 4096, 8192), 2: (128, 256, 512, 1024), 3: (128, 256, 512, 1024)}
 RESNET_DEPTH, RESNET_WIDTHS = 8, (8, 16, 32, 64)
@@ -72,19 +72,19 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options; ``--quick`` takes a minute on 2 cores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=None)
     parser.add_argument("--depths", nargs="+", type=int, default=None, help="hidden layers")
     parser.add_argument("--widths", nargs="+", type=int, default=None)
     parser.add_argument("--resnet", action="store_true", help="also a ResNet-8, on digits")
     parser.add_argument("--n-train", type=int, default=64)
-    parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
+    parser.add_argument("--noise-scale", type=float, default=1.0, help="standard deviation")
     parser.add_argument("--num-particles", type=int, default=None, help="per replicate")
     parser.add_argument("--num-replicates", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="results/kl_to_prior")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
-    options.data = options.data or (["diabetes"] if options.quick else ["diabetes", "digits"])
+    options.data = options.data or (DATA[:1] if options.quick else DATA)
     options.depths = options.depths or ([1] if options.quick else [1, 2, 3])
     options.num_particles = options.num_particles or (64 if options.quick else 256)
     if options.quick:
@@ -97,14 +97,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def measure(data: Data, model: Model, name: str, widths, options) -> list[Row]:
     """One line of the figure, printed as it comes, and its slope."""
     rows = []
-    noise = options.noise_scale or NOISE[data.name]
     for width in widths:
         started = time.perf_counter()
         found = evidence(
             model,
             (data.x, data.y),
             width=width,
-            likelihood=bnnsample.likelihoods.Gaussian(noise),
+            likelihood=bnnsample.likelihoods.Gaussian(options.noise_scale),
             num_particles=options.num_particles,
             num_replicates=options.num_replicates,
             # Another seed for each width: independent points.
@@ -113,8 +112,9 @@ def measure(data: Data, model: Model, name: str, widths, options) -> list[Row]:
         arrays = ("temperatures", "effective_sample_sizes", "acceptance_rates")
         numbers = {k: v for k, v in found._asdict().items() if k not in arrays}
         seconds = time.perf_counter() - started
-        row = {"data": data.name, "model": name, "width": width, "noise_scale": noise, **numbers}
-        rows.append({**row, "seconds": seconds})
+        row = {"data": data.name, "model": name, "width": width}
+        row["noise_scale"] = options.noise_scale
+        rows.append({**row, **numbers, "seconds": seconds})
         print(
             f"{data.name:9s} {name:15s} width {width:5d}  KL {found.kl_to_prior:.5f} +- "
             f"{found.kl_to_prior_se:.5f}  log evidence {found.log_evidence:.3f} +- "

@@ -49,7 +49,7 @@ def moments(draws):
 
 # The unknown noise has a density and not a quantile map; its posterior is far from its prior.
 CASES = {
-    "known": (Gaussian(0.7), np.float32),
+    "known": (Gaussian(0.4), np.float32),
     "unknown": (Gaussian(dist.Weibull(0.8, 2.0)), np.float64),
 }
 
@@ -59,10 +59,11 @@ def test_agrees_with_a_long_run_of_infinite_hmc(case):
     likelihood, dtype = CASES[case]
     data = (X.astype(dtype), Y.astype(dtype))
     settings = {"data": data, "likelihood": likelihood, "num_samples": 1000, "keep": "none"}
+    settings["width"] = 8
     draws = [
         run(kernel=kernel, **settings).record.draws for kernel in ("importance", "infinite_hmc")
     ]
-    names = ["f", "f_mean", "hidden", *likelihood.unknowns]
+    names = ["f", "f_mean", "hidden", "log_likelihood", *likelihood.unknowns]
     pairs = [zip(*(moments(d[name]) for d in draws), strict=True) for name in names]
     z = np.concatenate(
         [
