@@ -1,7 +1,7 @@
 """Posteriors of wide Bayesian neural networks, faster the wider the network.
 
 ``run`` is the one call; ``models``, ``likelihoods``, ``kernels``, ``repriorisation`` and
-``coordinates`` are its parts, usable without it.
+``coordinates`` are its parts, usable without it. ``theory`` measures the distance from the prior.
 """
 
 from bnnsample import coordinates as coordinates
@@ -11,11 +11,13 @@ from bnnsample import models as models
 from bnnsample import repriorisation as repriorisation
 from bnnsample import theory as theory
 from bnnsample._run import run as run
+from bnnsample._weights import ImportanceSamplingError as ImportanceSamplingError
 from bnnsample.results import Result as Result
 from bnnsample.results import load as load
 from bnnsample.theory import will_it_help as will_it_help
 
 __all__ = [
+    "ImportanceSamplingError",
     "Result",
     "coordinates",
     "kernels",

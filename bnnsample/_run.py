@@ -12,6 +12,7 @@ from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._settings import settings_of
+from bnnsample.chains._importance import check_choice, choose_draws
 from bnnsample.chains._keep import plan_keep
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import resolve_progress
@@ -61,8 +62,9 @@ def run(
         coordinates: ``"collapsed"`` (the readout integrated out), ``"repriorised"`` or
             ``"standard"``: one posterior, three ways to move in it.
         kernel: ``"infinite_hmc"``, ``"unitwise"`` (one hidden layer), ``"infinite_mala"``,
-            ``"pcn"``, ``"elliptical_slice"``, or BlackJAX's ``"hmc"``, ``"nuts"``, ``"ghmc"``,
-            ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``.
+            ``"pcn"``, ``"elliptical_slice"``, ``"importance"`` (independent draws chosen from
+            weighted prior draws, where the network is wide enough), or BlackJAX's ``"hmc"``,
+            ``"nuts"``, ``"ghmc"``, ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``.
         kernel_options: values by name (``step_size``, ``num_integration_steps``,
             ``target_acceptance``, ...); a value given is not adapted.
         num_chains: independent chains.
@@ -85,6 +87,7 @@ def run(
     Raises:
         TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
         FloatingPointError: no chain start with a finite potential was found.
+        ImportanceSamplingError: ``kernel="importance"`` and k-hat above 0.7.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
     counts = checked_counts(
@@ -108,25 +111,39 @@ def run(
         x, y, evaluated = problem.arrays()
         posterior = COORDINATES[coordinates](model, likelihood, width, x, y)
         _refuse_impossible(posterior, spec, parameters)
+        if not spec.is_chain:
+            check_choice(posterior, parameters["num_proposals"], counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         check_backend(platform)
         keys = jax.random.split(key_of(seed), 5)
         watch = make_watch(posterior, evaluated, keys[0])
-        chain_keys = jax.random.split(keys[1], counts["num_chains"])
-        states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
-        warm = warm_up(
-            posterior,
-            spec,
-            parameters,
-            target,
-            states,
-            make_states,
-            keys[2],
-            counts["num_warmup"],
-            platform,
-            progress,
-        )
+        if spec.is_chain:
+            chain_keys = jax.random.split(keys[1], counts["num_chains"])
+            states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
+            warm = warm_up(
+                posterior,
+                spec,
+                parameters,
+                target,
+                states,
+                make_states,
+                keys[2],
+                counts["num_warmup"],
+                platform,
+                progress,
+            )
+            warm.compile_seconds += make_states.compile_seconds
+        else:
+            warm = choose_draws(
+                posterior,
+                spec,
+                parameters["num_proposals"],
+                keys[2],
+                counts,
+                platform,
+                progress,
+            )
         sampler = Sampler(spec, warm.parameters, plan, counts["thin"], platform)
         samples = sampler.run(
             warm.posterior, watch, warm.states, keys[3], counts["num_samples"], progress
@@ -147,7 +164,6 @@ def run(
         platform=platform,
         **counts,
     )
-    warm.compile_seconds += make_states.compile_seconds
     return Result(_record(problem, posterior, watch, warm, samples, prior, settings))
 
 
@@ -181,7 +197,7 @@ def _record(
         settings=settings,
         adapted={k: _plain(v) for k, v in warm.parameters.items() if v is not None},
         num_gradients=samples.num_gradients,
-        sampling_seconds=samples.seconds,
+        sampling_seconds=samples.seconds + warm.sampling_seconds,
         warmup_gradients=warm.num_gradients,
         warmup_seconds=warm.seconds,
         compile_seconds=warm.compile_seconds + samples.compile_seconds,

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from threadpoolctl import threadpool_limits
 
+DRAWS_AT_ONCE = 16
+
 
 def map_chains(fn: Callable[..., Any], platform: str) -> Callable[..., Any]:
     """``fn`` over the leading axis of its arguments: ``vmap`` on an accelerator, in turn on CPU.
@@ -18,6 +20,13 @@ def map_chains(fn: Callable[..., Any], platform: str) -> Callable[..., Any]:
     if platform != "cpu":
         return jax.vmap(fn)
     return lambda *args: jax.lax.map(lambda packed: fn(*packed), args)
+
+
+def map_draws(fn: Callable[[Any], Any], platform: str) -> Callable[[Any], Any]:
+    """``fn`` over many draws along the leading axis: a few at a time on an accelerator, in turn
+    on CPU, so that memory does not grow with their number."""
+    batch = None if platform == "cpu" else DRAWS_AT_ONCE
+    return lambda draws: jax.lax.map(fn, draws, batch_size=batch)
 
 
 @contextlib.contextmanager

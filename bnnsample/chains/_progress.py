@@ -9,7 +9,7 @@ class Progress(Protocol):
     """What ``run(progress=...)`` accepts beside True and False."""
 
     def start(self, phase: str, total: int) -> None:
-        """A phase (``"warm-up"`` or ``"sampling"``) of ``total`` steps begins."""
+        """A phase (``"warm-up"``, ``"proposals"``, ``"sampling"``) of ``total`` steps begins."""
 
     def update(self, steps: int, info: dict[str, Any]) -> None:
         """``steps`` more are done; ``info`` has the recent ``acceptance`` and ``step_size``."""

@@ -25,7 +25,7 @@ TRIAL_SHARE = 0.3
 
 @dataclass
 class WarmupResult:
-    """What the warm-up hands to sampling."""
+    """What the warm-up hands to sampling; ``sampling_seconds`` of its time belong to that."""
 
     posterior: Posterior
     states: Any
@@ -33,6 +33,7 @@ class WarmupResult:
     num_gradients: int
     seconds: float
     compile_seconds: float
+    sampling_seconds: float = 0.0
 
 
 def warm_up(

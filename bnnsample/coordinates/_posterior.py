@@ -73,6 +73,10 @@ class Posterior(ABC):
         unknowns = self.prior_unknowns(unknown_key)
         return self.reference_position(parameters, unknowns)
 
+    def numbered_prior_draw(self, key: Array, number: Array) -> Position:
+        """Draw ``number`` of the stream of ``key``: the same every time it is asked for."""
+        return self.prior_draw(jax.random.fold_in(key, number))
+
     def reference_position(self, parameters: Parameters, unknowns: dict[str, Array]) -> Position:
         """Prior draws in the shape of a position."""
         return {**parameters, "unknowns": unknowns}

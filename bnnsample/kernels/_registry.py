@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bnnsample.kernels import _blackjax, _prior_exact
+from bnnsample.kernels import _blackjax, _importance, _prior_exact
 from bnnsample.kernels._spec import KernelSpec
 
-COUNTS = ("num_integration_steps", "max_evaluations", "max_num_doublings", "num_blocks")
+COUNTS = (
+    "num_integration_steps",
+    "max_evaluations",
+    "max_num_doublings",
+    "num_blocks",
+    "num_proposals",
+)
 
 KERNELS: dict[str, KernelSpec] = {
     spec.name: spec
@@ -20,6 +26,7 @@ KERNELS: dict[str, KernelSpec] = {
         _prior_exact.UNITWISE,
         _prior_exact.PCN,
         _prior_exact.ELLIPTICAL_SLICE,
+        _importance.IMPORTANCE,
         _blackjax.HMC,
         _blackjax.NUTS,
         _blackjax.GHMC,

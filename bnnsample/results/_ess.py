@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bnnsample.results import _arviz
+from bnnsample import _arviz
 
 # ArviZ splits every chain in two and needs two draws in each half.
 MIN_DRAWS = 4

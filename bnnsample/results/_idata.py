@@ -122,6 +122,8 @@ def _attributes(record: RunRecord, created_at: str) -> dict[str, Any]:
         "settings": json.dumps(to_json(record.settings)),
         "adapted": json.dumps(to_json(record.adapted)),
     }
+    for name in _present(record.adapted, "k_hat", "importance_ess"):
+        attributes[name] = float(record.adapted[name])
     if not is_identity(record.standardizer):
         attributes |= {
             "y_mean": np.asarray(record.standardizer.y_mean, float).tolist(),
@@ -135,5 +137,5 @@ def _indices(array: np.ndarray, *dims: str) -> dict[str, np.ndarray]:
     return {dim: np.arange(size) for dim, size in zip(dims, array.shape, strict=False)}
 
 
-def _present(draws: Mapping[str, np.ndarray], *names: str) -> list[str]:
+def _present(draws: Mapping[str, Any], *names: str) -> list[str]:
     return [name for name in names if name in draws]

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 
 from bnnsample._record import RunRecord
+from bnnsample._weights import LARGEST_K_HAT
 from bnnsample.results._verdict import LABELS, findings, target_acceptance
 
 WIDTH = 88
 _FUNCTION_SPACE = ("posterior_mean_function", "function", "log_likelihood", "hyperparameters")
 _WEIGHT_SPACE = ("hidden_weights", "projections")
-_GRADIENT_FREE = ("pcn", "elliptical_slice")
+_GRADIENT_FREE = ("pcn", "elliptical_slice", "importance")
 _PERMUTATION = (
     "Swapping two hidden units changes no prediction, so chains may settle in different "
     "orderings of one network: a poor R-hat here says little. Judge by the function."
@@ -94,6 +95,13 @@ def _sampler(record: RunRecord) -> str:
     step_size = np.asarray(record.adapted.get("step_size", math.nan), float)
     if np.isfinite(step_size).all():
         lines.insert(2, f"  {'step size':<24}{step_size.mean():.3g}")
+    if "k_hat" in record.adapted:
+        proposals = record.adapted["num_proposals"] * acceptance.shape[0]
+        size = record.adapted["importance_ess"]
+        lines[1:1] = [
+            f"  {'k-hat':<24}{record.adapted['k_hat']:.2f}  (reliable up to {LARGEST_K_HAT})",
+            f"  {'importance ESS':<24}{size:,.0f} of {_count(proposals, 'prior draw')}",
+        ]
     return "\n".join(lines)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnnsample import theory
+from bnnsample import _arviz, theory
 from bnnsample._precision import precision
 from bnnsample._record import Pytree, RunRecord
-from bnnsample.results import _arviz, _plots, _storage
+from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._predict import Prediction, predict
@@ -139,6 +139,44 @@ class Result:
             ntk.gp.NotPositiveDefiniteError: the noise is too small against the kernel.
         """
         return theory.compare_to_theory(self._record, x, network, num_kernel_draws, seed)
+
+    def kl_to_prior(
+        self,
+        *,
+        num_particles: int = 256,
+        num_replicates: int = 8,
+        method: str = "auto",
+        seed: int = 0,
+    ) -> "theory.Evidence":
+        """``KL(p(phi | D) || N(0, I))`` of the repriorised posterior, and the evidence, in nats.
+
+        ``bnnsample.theory.evidence`` of the run's model, likelihood and data as the sampler saw
+        them: with ``standardize=True`` the evidence is that of standardised targets. The draws
+        are not used; the arguments are those of ``evidence``.
+
+        Returns:
+            ``Evidence``: ``kl_to_prior``, ``log_evidence``, their standard errors and diagnostics.
+
+        Raises:
+            ValueError: the network of a loaded result is not known, or an argument that cannot be
+                meant.
+            ImportanceSamplingError: ``method="importance"`` where k-hat is above 0.7.
+            FloatingPointError: the log marginal likelihood is not finite at half of the prior
+                draws.
+        """
+        posterior = self._record.posterior
+        if posterior is None:
+            raise ValueError(
+                "kl_to_prior() needs the network, which a stored result does not hold for a model "
+                "(or likelihood) of your own: pass it as bnnsample.load(path, model=...)"
+            )
+        return theory.evidence_of(
+            posterior,
+            num_particles=num_particles,
+            num_replicates=num_replicates,
+            method=method,
+            seed=seed,
+        )
 
     def parameters(self, chain: int, draw: int) -> Pytree:
         """JAX arrays ``{"hidden": h, "readout": W [p, d]}``: the parameters of one kept draw.

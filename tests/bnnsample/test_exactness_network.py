@@ -121,7 +121,9 @@ def test_several_outputs_agree_with_numpyro():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISE)
-@pytest.mark.parametrize("kernel", [name for name, spec in KERNELS.items() if spec.is_exact])
+@pytest.mark.parametrize(
+    "kernel", [name for name, spec in KERNELS.items() if spec.is_exact and spec.is_chain]
+)
 def test_every_exact_kernel_agrees_with_numpyro(kernel, noise):
     slow = {"pcn": 20, "mala": 40, "infinite_mala": 4, "ghmc": 10, "elliptical_slice": 5}
     assert_agree(draws_of(noise, kernel=kernel, thin=slow.get(kernel, 1)), noise)

@@ -35,7 +35,7 @@ OPTIONS = {
 EXACT = [
     name
     for name, spec in KERNELS.items()
-    if spec.is_exact and not getattr(spec, "needs_units", False)
+    if spec.is_exact and spec.is_chain and not getattr(spec, "needs_units", False)
 ]
 
 

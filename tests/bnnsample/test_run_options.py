@@ -120,7 +120,7 @@ def test_a_vector_y_gives_vectors_back(base):
     assert full.draws.shape == (16, 3, 1)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [name for name, spec in KERNELS.items() if spec.is_chain])
 def test_float32_data_give_float32_results(kernel):
     """y in float64, under 64-bit JAX; a warm-up of one step."""
     result = run((X.astype(np.float32), Y), kernel=kernel, num_warmup=1, num_samples=3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import logsumexp
 
 
 def wrap(groups: Mapping[str, xr.Dataset]) -> Any:
@@ -27,6 +28,18 @@ def ess(draws: np.ndarray, kind: str) -> np.ndarray:
 def rhat(draws: np.ndarray) -> np.ndarray:
     """ArviZ's rank-normalised split R-hat ``[q]`` of ``draws [chain, draw, q]``."""
     return _import_arviz().rhat(_dataset(draws))["q"].values
+
+
+def psis(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """ArviZ's Pareto-smoothed log weights ``[n]``, their exponentials summing to one, and k-hat."""
+    arviz = _import_arviz()
+    if _is_first_line(arviz):
+        smoothed, k_hat = arviz.psislw(log_weights)
+    else:
+        # Here the argument is a log likelihood left out, minus the log weight.
+        statistics = importlib.import_module("arviz_stats.base").array_stats
+        smoothed, k_hat = statistics.psislw(-log_weights)
+    return smoothed - logsumexp(smoothed), float(k_hat)
 
 
 def summary(idata: Any, var_names: Sequence[str], **options: Any) -> pd.DataFrame:
