@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
         if options.resnet and name == "digits":
             images = data._replace(x=data.x.reshape(-1, 8, 8, 1))
             widths = options.widths or RESNET_WIDTHS
-            model = bnnsample.models.resnet(RESNET_DEPTH)  # type: ignore[attr-defined]
+            model = bnnsample.models.resnet(RESNET_DEPTH)
             rows += measure(images, model, f"resnet, depth {RESNET_DEPTH}", widths, options)
     table = pd.DataFrame(rows)
     temporary = out / "kl_to_prior.csv.part"

@@ -27,6 +27,17 @@ def test_end_to_end(tmp_path, capsys):
     assert f"slope {slope.value:.3f} +- {slope.standard_error:.3f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_on_diabetes_the_divergence_falls_as_one_over_the_width(tmp_path):
+    """64 points, noise scale 1, widths 512 to 8192: slope -1 within 0.25."""
+    with jax.enable_x64(False):
+        table = kl_to_prior.main(["--data", "diabetes", "--depths", "1", "--out", str(tmp_path)])
+    assert (table.width.min(), table.width.max()) == (512, 8192)
+    slope = kl_to_prior.fit_slope(table)
+    assert abs(slope.value + 1) < 0.25
+    assert slope.standard_error < 0.05
+
+
 def test_the_slope_is_that_of_weighted_least_squares():
     width = np.array([2.0, 4, 8, 16])
     kl, error = np.array([3.0, 1, 0.7, 0.2]), np.array([1, 0.1, 0.3, 0.1])
