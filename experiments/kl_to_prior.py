@@ -89,8 +89,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.num_particles = options.num_particles or (64 if options.quick else 256)
     if options.quick:
         options.widths = options.widths or [128, 512, 2048]
-    if options.resnet and not hasattr(bnnsample.models, "resnet"):
-        parser.error("--resnet needs bnnsample.models.resnet, which this version does not have")
     return options
 
 

@@ -213,7 +213,9 @@ def identity(z):
         # Rectified and flat: variances follow from variances linearly.
         (models.cnn(2, "relu", (3, 3), 1, "SAME", "flatten", *SCALES), True),
         # A linear network: every covariance does.
-        (models.resnet(8, identity, "progressive_depth", *SCALES), False),
+        pytest.param(
+            models.resnet(8, identity, "progressive_depth", *SCALES), False, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_prior_covariance_is_that_of_infinite_width(model, diagonal):

@@ -110,7 +110,9 @@ def weighted_prior():
     return mean, np.sqrt(weight**2 @ (f - mean) ** 2)
 
 
-@pytest.mark.parametrize("kernel", ["infinite_hmc", "unitwise"])
+@pytest.mark.parametrize(
+    "kernel", ["infinite_hmc", pytest.param("unitwise", marks=pytest.mark.slow)]
+)
 def test_cnn_agrees_with_weighted_draws_from_the_prior(kernel, weighted_prior, tmp_path):
     result = run(CNN, Y[:, :1], WIDTH, SAMPLES, kernel=kernel, kernel_options=STEPS)
     if kernel == "infinite_hmc":

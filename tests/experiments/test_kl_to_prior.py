@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import scipy.optimize
 
-import bnnsample
 from experiments import kl_to_prior
 
 
@@ -52,10 +51,3 @@ def test_the_slope_is_that_of_weighted_least_squares():
     found = kl_to_prior.fit_slope(line)
     expected = (slope, covariance[0, 0] ** 0.5, intercept)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-@pytest.mark.skipif(hasattr(bnnsample.models, "resnet"), reason="this version has a ResNet")
-def test_a_resnet_that_is_not_there(capsys):
-    with pytest.raises(SystemExit):
-        kl_to_prior.main(["--resnet"])
-    assert "needs bnnsample.models.resnet" in capsys.readouterr().err
