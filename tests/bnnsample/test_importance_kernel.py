@@ -54,6 +54,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["known", pytest.param("unknown", marks=pytest.mark.slow)])
 def test_agrees_with_a_long_run_of_infinite_hmc(case):
     likelihood, dtype = CASES[case]

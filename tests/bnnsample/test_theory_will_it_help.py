@@ -67,6 +67,7 @@ def check_against_runs(settings, data):
     return [e.regime for e in expected]
 
 
+@pytest.mark.slow
 def test_both_extremes_are_foretold():
     regimes = check_against_runs([(32, 0.1), (1024, 1.0)], diabetes(24))
     assert regimes == ["data-dominated", "prior"]

@@ -23,6 +23,8 @@ INTERIOR = tuple(
     )
 )
 
+pytestmark = pytest.mark.slow
+
 
 def moments(dual):
     """Both expectations in one array; of an activation with a jump, the one that exists."""

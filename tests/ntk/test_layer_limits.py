@@ -80,7 +80,12 @@ def in_pairs(every, positions, full):
     return pairs
 
 
-@pytest.mark.parametrize("name", CHANNELWISE)
+# The other activations have their own tests in test_duals.
+DEFAULT = [n for n in CHANNELWISE if not n.startswith("activation") or n.endswith(("relu", "erf"))]
+OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in CHANNELWISE if n not in DEFAULT]
+
+
+@pytest.mark.parametrize("name", [*DEFAULT, *OTHERS])
 def test_layers_without_weights(name):
     layer = CHANNELWISE[name]
     k, root = state(full=True)
