@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import lineax
 import numpy as np
 from jax import Array
 
+from ntk._operator._conjugate_gradients import identity, solved
 from ntk.gp._cholesky import matmul
 from ntk.gp._matrices import is_operator
-from ntk.gp._preconditioners import Product, by_diagonal, by_partial_cholesky, identity
+from ntk.gp._preconditioners import Product, by_diagonal, by_partial_cholesky
+
+# Of the tolerance, for the residual that conjugate gradients update.
+MARGIN = 0.9
 
 
 class SolverReport(NamedTuple):
@@ -61,16 +64,7 @@ def _solve(
         return (matmul(train, v) if dense else train @ v) + noise * v
 
     def one(b: Array) -> tuple[Array, Array, Array]:
-        # Implicit derivatives: each is a solve of its own, no derivative of the iterations.
-        value, num_steps = jax.lax.custom_linear_solve(
-            product,
-            b,
-            lambda matvec, rhs: _iterate(matvec, rhs, inverse, tolerance, max_steps),
-            symmetric=True,
-            has_aux=True,
-        )
-        residual = _length(b - product(value)) / _length_or_one(b)
-        return value, jax.lax.stop_gradient(residual), num_steps
+        return solved(product, b, inverse, tolerance, max_steps, MARGIN)
 
     # Side by side, products with a matrix are one product of matrices; an operator bounds its own
     # memory, by one vector at a time.
@@ -86,51 +80,3 @@ _compiled = jax.jit(_solve, static_argnames="rank")
 
 def _preconditioner(train: Array, noise: Array, rank: int) -> Product:
     return by_partial_cholesky(train, noise, rank) if rank else by_diagonal(train, noise)
-
-
-def _iterate(
-    product: Product, b: Array, inverse: Product, tolerance: Any, max_steps: Any
-) -> tuple[Array, Array]:
-    """Lineax's conjugate gradients with the one stopping rule ``|r| <= tolerance |b|``.
-
-    Lineax also asks that the last step be small in absolute terms and gives up with NaN on a
-    small curvature. In units where the matrix is large, neither happens.
-    """
-    unit = b / _length_or_one(b)
-    size = _length_or_one(product(unit))
-    # Half of these units on either side: their squares, or products of small entries and a small
-    # vector, may be no numbers.
-    root = 1 / jnp.sqrt(jnp.finfo(b.dtype).eps * tolerance) / jnp.sqrt(size)
-    structure = jax.ShapeDtypeStruct(b.shape, b.dtype)
-
-    def semidefinite(f: Product) -> lineax.FunctionLinearOperator:
-        return lineax.FunctionLinearOperator(f, structure, lineax.positive_semidefinite_tag)
-
-    solution = lineax.linear_solve(
-        semidefinite(lambda v: root * product(root * v)),
-        unit,
-        # The residual that is updated drifts from the true one: a margin of a tenth. To replace it
-        # on the way breaks conjugacy, and where rounding stops progress the iterates then explode.
-        lineax.CG(
-            rtol=0.0,
-            atol=0.9 * tolerance,
-            norm=_length,
-            stabilise_every=None,
-            max_steps=max_steps,
-        ),
-        options={"preconditioner": semidefinite(inverse)},
-        throw=False,
-    )
-    return root * (root * solution.value) * _length_or_one(b), solution.stats["num_steps"]
-
-
-def _length(v: Array) -> Array:
-    """``|v|``, also where the squares of its entries vanish or overflow."""
-    largest = jnp.max(jnp.abs(v))
-    unit = jnp.where(largest > 0, largest, 1)
-    return unit * jnp.linalg.norm(v / unit)
-
-
-def _length_or_one(v: Array) -> Array:
-    norm = _length(v)
-    return jnp.where(norm > 0, norm, 1)

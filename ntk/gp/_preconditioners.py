@@ -4,19 +4,12 @@ Applied by products and no triangular solves: they run under ``vmap`` over right
 batched LAPACK calls can block each other on CPU. Their units are free.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntk._operator._jacobian import Product
 from ntk.gp._cholesky import matmul
-
-Product = Callable[[Array], Array]
-
-
-def identity(v: Array) -> Array:
-    return v
 
 
 def by_diagonal(kernel: Array, noise: Array) -> Product:
