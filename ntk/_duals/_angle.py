@@ -24,7 +24,7 @@ def sine_and_angle(c: Array, q1: Array, q2: Array) -> tuple[Array, Array]:
     taken as 0: as a function of two vectors, theta has a kink where they are parallel, and
     0 is its central difference.
     """
-    power1, power2 = _power_of_two(q1), _power_of_two(q2)
+    power1, power2 = power_of_two(q1), power_of_two(q2)
     inverse1, inverse2 = 1 / power1, 1 / power2
     scaled = c * inverse1 * inverse2
     square = determinant(scaled, q1 * inverse1 * inverse1, q2 * inverse2 * inverse2)
@@ -58,7 +58,7 @@ def _inverse_sine(s: Array, c: Array) -> Array:
     return jnp.where(usable, 1 / jnp.where(usable, s, 1), 0)
 
 
-def _power_of_two(q: Array) -> Array:
+def power_of_two(q: Array) -> Array:
     """The power of two nearest to ``sqrt(q)``, by which scaling is exact; 1 at zero."""
     root = jnp.sqrt(q)
     power = lax.reduce_precision(root, exponent_bits=jnp.finfo(q.dtype).nexp, mantissa_bits=0)

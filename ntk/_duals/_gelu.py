@@ -24,12 +24,13 @@ class Gelu(Dual):
         return jax.nn.gelu(x, approximate=False)
 
     def _pair(self, c: Array, q1: Array, q2: Array) -> Pair:
-        square, w = arcsine(c, q1, q2)
+        square, r, w = arcsine(c, q1, q2)
         inverse1, inverse2 = 1 / (1 + q1), 1 / (1 + q2)
-        density = (c * inverse1) * (c * inverse2) + (q1 * inverse1) * (q2 * inverse2) * square
+        density = (c * inverse1) * (c * inverse2) * (r * r)
+        density = density + (q1 * inverse1) * (q2 * inverse2) * square
         # A root of its own: see sine_and_angle.
-        density = density * (2 * lax.rsqrt(4 * square))
-        slope = c / jnp.sqrt(square) * (1 / square + inverse1 + inverse2)
+        density = density * (2 * lax.rsqrt(4 * square)) / r
+        slope = c * r / jnp.sqrt(square) * (r * r / square + inverse1 + inverse2)
         return c / 4 + (density + c * w) / (2 * np.pi), 0.25 + (w + slope) / (2 * np.pi)
 
 

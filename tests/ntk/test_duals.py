@@ -244,6 +244,23 @@ def test_single_precision_near_parallel(name):
     assert np.max(np.abs(np.asarray(single[1], float) - double[1])) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_arcsine_family_where_products_of_variances_are_no_numbers(dtype):
+    """Of large variances, erf is a sign, the distribution function a step, and gelu relu."""
+    largest, eps = (1e30, 1e-6) if dtype == np.float32 else (1e200, 1e-14)
+    for ratio, rho in ((1.0, 1.0), (1.0, 0.5), (1e-6, -0.9)):
+        q1, q2, c = (dtype(largest * factor) for factor in (1.0, ratio, rho * ratio**0.5))
+        for dual, limit in (
+            (duals.erf, duals.sign),
+            (duals.normal_cdf, duals.step),
+            (duals.gelu, duals.relu),
+        ):
+            value, slope = dual(c, q1, q2)
+            np.testing.assert_allclose(value, limit.value(c, q1, q2), rtol=eps)
+            assert np.isfinite(slope)
+        np.testing.assert_allclose(slope, duals.relu(c, q1, q2)[1], rtol=eps)
+
+
 @pytest.mark.parametrize("name", PIECEWISE_LINEAR)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_identical_and_opposite_inputs(name, dtype):
