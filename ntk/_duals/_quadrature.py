@@ -96,7 +96,7 @@ class Elementwise(Dual):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _product(dual: Elementwise, i: int, j: int, c: Array, q1: Array, q2: Array) -> Array:
     """``E[f(u) g(v)]`` for f and g the i-th and j-th derivative of phi."""
-    rho = jnp.clip(c * _inverse_root(q1) * _inverse_root(q2), -1, 1)
+    rho = jnp.clip(c * inverse_root(q1) * inverse_root(q2), -1, 1)
     # Only a product of a function with itself is known at rho = 1.
     factor = dual._completed if i == j < 2 else dual._factor
     return _power_series(rho, factor(i, q1), factor(j, q2))
@@ -130,7 +130,8 @@ def _product_jvp(dual: Elementwise, i: int, j: int, primals, tangents):
     return value, tangent + _product(dual, i, j + 2, c, q1, q2) / 2 * dq2
 
 
-def _inverse_root(q: Array) -> Array:
+def inverse_root(q: Array) -> Array:
+    """``1 / sqrt(q)`` of a variance, with its derivatives; 0 where ``q`` is not a normal number."""
     positive = q >= jnp.finfo(q.dtype).tiny
     return jnp.where(positive, lax.rsqrt(jnp.where(positive, q, 1)), 0)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ntk._duals._quadrature import inverse_root
 from ntk.layers._checks import keep_scale
 from ntk.layers._covariance import Covariances
 from ntk.layers._layer import Layer, Shape
@@ -145,7 +146,8 @@ class Scale(Layer):
 class LayerNorm(Layer):
     """Mean zero and variance one over the channels of every position; no parameters.
 
-    ``epsilon`` is added to the variance.
+    ``epsilon`` is added to the variance. Where both are zero, as for an input of zeros without
+    biases, the output is zero.
     """
 
     epsilon: float = 0.0
@@ -157,7 +159,7 @@ class LayerNorm(Layer):
     def apply(self, parameters: tuple, x: Array) -> Array:
         centred = x - x.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + jnp.asarray(self.epsilon, x.dtype))
+        return centred * inverse_root(variance + jnp.asarray(self.epsilon, x.dtype))
 
     def spread(self, k: Covariances) -> Covariances:
         if not k.gaussian:
@@ -165,15 +167,18 @@ class LayerNorm(Layer):
                 f"{self!r} must follow a layer with weights: at infinite width the mean over its "
                 "channels has to vanish"
             )
-        first, second = k.variances()
+
+        def normed(array: Array, one: Array, two: Array) -> Array:
+            # A product of two variances may be no number.
+            return array * inverse_root(one + self.epsilon) * inverse_root(two + self.epsilon)
+
+        own1, own2 = (
+            normed(own, *(k.own_pairs(variances) if k.full else (variances, variances)))
+            for own, variances in zip((k.own1, k.own2), k.variances(), strict=True)
+        )
         a, b = k.pair_of_variances()
-        norm = jnp.sqrt((a + self.epsilon) * (b + self.epsilon))
-        own = []
-        for array, variances in ((k.own1, first), (k.own2, second)):
-            one, two = k.own_pairs(variances) if k.full else (variances, variances)
-            own.append(array / jnp.sqrt((one + self.epsilon) * (two + self.epsilon)))
-        ntk = None if k.ntk is None else k.ntk / norm
-        return dataclasses.replace(k, nngp=k.nngp / norm, ntk=ntk, own1=own[0], own2=own[1])
+        ntk = None if k.ntk is None else normed(k.ntk, a, b)
+        return dataclasses.replace(k, nngp=normed(k.nngp, a, b), ntk=ntk, own1=own1, own2=own2)
 
 
 def _require_layer(layer: Any) -> None:

@@ -254,6 +254,27 @@ def test_single_precision(name):
     np.testing.assert_array_equal(half.ntk, rounded.ntk)
 
 
+def test_normalised_inputs_of_any_size():
+    """Their variances' product is no number in single precision; zeros stay zeros."""
+    network = Serial(Dense(1.3), LayerNorm(), act("relu"), dense())
+    kernel = ntk.infinite_kernel(network)
+    x = VECTORS.astype(jnp.float32)
+    expected = kernel(VECTORS)
+    for size in (1e15, 1e-15):
+        for one, two in zip(kernel(size * x), expected, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5)
+    some = VECTORS.at[0].set(0.0)
+    parameters, _ = network.init(jax.random.key(0), (5,), itertools.repeat(7), some.dtype)
+    outputs = network.apply(parameters, some)
+    assert np.isfinite(outputs).all()
+    np.testing.assert_allclose(outputs[0], network.apply(parameters, 0 * some)[0])
+    kernels = kernel(some)
+    np.testing.assert_allclose(kernels.nngp[0], 0.3**2, rtol=1e-12)
+    np.testing.assert_allclose(kernels.nngp[1:, 1:], expected.nngp[1:, 1:], rtol=1e-12)
+    slope = jax.grad(lambda x: sum(jnp.sum(k) for k in kernel(x)))(some)
+    assert np.isfinite(slope).all()
+
+
 @pytest.mark.parametrize("name", ["dense", *slow("one axis")])
 def test_tiles_within_a_budget_and_over_a_mesh(name):
     network, _ = NETWORKS[name]
