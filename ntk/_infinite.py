@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ntk._axes import FULL, Reduction
 from ntk._blocked import by_pairs, by_rows_of
 from ntk._computed import check_mesh, checked_budget, computed
-from ntk._kernel_inputs import Inputs, check_examples, is_traced
+from ntk._kernel_inputs import Inputs, check_examples, is_concrete, is_traced
 from ntk._known_answer import check_backend
 from ntk._methods import INFINITE_WIDTH
 from ntk.layers._covariance import of_inputs
@@ -41,7 +41,7 @@ def infinite_kernel(model: Any) -> Callable[..., Any]:
     Raises:
         TypeError: not a layer, or inputs that are not floating point arrays.
         ValueError: a network whose infinite width has no Gaussian limit, inputs of different
-            shapes or not finite, an unknown name.
+            shapes, not finite or so large that their squares overflow, an unknown name.
         NotImplementedError: a layer without a closed form (max pooling).
     """
     network = checked_network(model)
@@ -84,7 +84,7 @@ def checked_network(model: Any) -> Layer:
 
 def checked_names(get: Any) -> tuple[str, ...]:
     """The names of ``get``, in one order."""
-    given = (get,) if isinstance(get, str) else tuple(get)
+    given = tuple(get) if isinstance(get, (tuple, list, set, frozenset)) else (get,)
     if not given or any(name not in NAMES for name in given):
         raise ValueError(f"get must be 'nngp', 'ntk' or both, got {get!r}")
     return tuple(name for name in NAMES if name in given)
@@ -129,19 +129,44 @@ class _Signature:
 
 
 def _inputs(network: Layer, names: tuple[str, ...], x1: Any, x2: Any) -> Inputs:
-    first, second, _ = check_examples("x1", x1, x2)
-    if len(first) != 1 or first[0].ndim < 2 or 0 in first[0].shape:
-        shapes = [a.shape for a in first]
-        raise ValueError(f"x1 must be an array [n, *positions, channels], got shape {shapes[0]}")
-    dtypes = {a.dtype for a in (*first, *(second or ()))}
-    if len(dtypes) > 1 or not jnp.issubdtype(next(iter(dtypes)), jnp.floating):
-        found = ", ".join(sorted(map(str, dtypes)))
-        raise TypeError(f"x1 and x2 must be floating point, of one dtype, got {found}")
-    dtype = jax.dtypes.canonicalize_dtype(first[0].dtype)
-    dtype = dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
-    check_shape(network, first[0].shape[1:], dtype)
+    first, second, dtype = checked_arrays(network, x1, x2)
     scales, description = jax.tree.flatten(network)
     leaves = [jnp.asarray(scale, dtype) for scale in scales]
     signature = _Signature(description, names, dtype, Reduction((FULL,)))
     traced = is_traced((leaves, first, second))
     return Inputs(signature, leaves, [], first, second, (), traced)  # type: ignore[arg-type]
+
+
+def checked_arrays(network: Layer, x1: Any, x2: Any) -> tuple[list[Any], list[Any] | None, Any]:
+    """One array of examples in a list, another or None, and the dtype of their kernels.
+
+    Raises:
+        TypeError: arrays that are not floating point, or of two dtypes.
+        ValueError: arrays of other shapes than the network takes, not finite, or so large that
+            their squares overflow.
+    """
+    first, second, _ = check_examples("x1", x1, x2)
+    if len(first) != 1 or first[0].ndim < 2 or 0 in first[0].shape:
+        shapes = [a.shape for a in first]
+        raise ValueError(f"x1 must be an array [n, *positions, channels], got shape {shapes[0]}")
+    dtypes = {jax.dtypes.canonicalize_dtype(a.dtype) for a in (*first, *(second or ()))}
+    if len(dtypes) > 1 or not jnp.issubdtype(next(iter(dtypes)), jnp.floating):
+        found = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"x1 and x2 must be floating point, of one dtype, got {found}")
+    dtype = dtypes.pop()
+    dtype = dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+    for name, arrays in (("x1", first), ("x2", second or [])):
+        for array in arrays:
+            _require_squares(name, array, dtype)
+    check_shape(network, first[0].shape[1:], dtype)
+    return first, second, dtype
+
+
+def _require_squares(name: str, array: Any, dtype: Any) -> None:
+    """Raise for examples whose covariance is no number."""
+    if not is_concrete(array):
+        return
+    with jax.ensure_compile_time_eval():
+        largest = max(float(array.max()), -float(array.min()))
+    if largest > (float(jnp.finfo(dtype).max) / array.shape[-1]) ** 0.5:
+        raise ValueError(f"{name} is too large for {dtype}: the squares of its examples overflow")

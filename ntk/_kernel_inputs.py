@@ -190,7 +190,7 @@ def _require_dtype(name: str, array: Any) -> None:
     if dtype is None or isinstance(array, jax.Array):
         return
     try:
-        jax.eval_shape(lambda: jnp.zeros((), dtype))
+        jax.eval_shape(lambda: jnp.zeros((), jax.dtypes.canonicalize_dtype(dtype)))
         known = dtype.isnative
     except (TypeError, ValueError):
         known = False

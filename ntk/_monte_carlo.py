@@ -12,10 +12,10 @@ import numpy as np
 from jax import Array
 
 from ntk._empirical import empirical_ntk
-from ntk._infinite import checked_names, checked_network
-from ntk._kernel_inputs import check_examples, is_traced
+from ntk._infinite import checked_arrays, checked_names, checked_network
+from ntk._kernel_inputs import is_traced
 from ntk._operator._arguments import check_count, check_key
-from ntk.layers._kernels import NAMES, check_shape
+from ntk.layers._kernels import NAMES
 from ntk.layers._layer import Layer
 
 
@@ -65,11 +65,11 @@ def monte_carlo_kernel(
 
     def kernel(x1: Any, x2: Any = None, *, get: Any = NAMES) -> MonteCarloKernels:
         names = checked_names(get)
-        first, second, _ = check_examples("x1", x1, x2)
+        first, second, dtype = checked_arrays(network, x1, x2)
         if is_traced((first, second, keys)):
             raise TypeError("a Monte Carlo kernel cannot be traced: call it outside of jax.jit")
-        check_shape(network, first[0].shape[1:], first[0].dtype)
-        a, b = jnp.asarray(first[0]), None if second is None else jnp.asarray(second[0])
+        a = jnp.asarray(first[0], dtype)
+        b = None if second is None else jnp.asarray(second[0], dtype)
         moments: dict[str, tuple[Any, Any]] = {}
         for count, one in enumerate(keys, 1):
             for name, value in draw(names, one, a, b).items():

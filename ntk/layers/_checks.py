@@ -18,6 +18,8 @@ def keep_scale(layer: Any, name: str, positive: bool = False, signed: bool = Fal
     if isinstance(value, jax.core.Tracer):
         return
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None

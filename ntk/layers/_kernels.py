@@ -28,7 +28,7 @@ def kernels_of(network: Layer, names: tuple[str, ...], k: Covariances) -> Kernel
     """The kernels of a network from the covariances of its inputs.
 
     Raises:
-        ValueError: a network without a Gaussian limit, or one that ends with positions.
+        ValueError: a network without a Gaussian limit.
         NotImplementedError: a layer without a closed form.
     """
     layers = network.layers if isinstance(network, Serial) else (network,)
@@ -36,17 +36,29 @@ def kernels_of(network: Layer, names: tuple[str, ...], k: Covariances) -> Kernel
         if not any(later.pairs_positions for later in layers[at:]):
             k = k.at_equal_positions()
         k = layer.spread(k)
-    if k.spatial:
-        raise ValueError(
-            f"the network ends with {k.spatial} axes of positions: pool or flatten them first"
-        )
     return Kernels(k.nngp if "nngp" in names else None, k.ntk if "ntk" in names else None)
 
 
+# Of every layer, where shapes are checked: by chance no input's number of channels, and large
+# enough that branches of different ``times`` differ.
+_WIDTH = 1_009
+
+
 def check_shape(network: Layer, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise for examples of a shape that the network does not take, as its initialiser does."""
+    """Raise for examples of a shape that the network does not take, as its initialiser does.
+
+    Raises:
+        ValueError: that, or a network that ends with positions.
+    """
+    found = []
 
     def initialised(key: Array) -> Any:
-        return network.init(key, shape, itertools.repeat(1), dtype)[0]
+        parameters, output = network.init(key, shape, itertools.repeat(_WIDTH), dtype)
+        found.append(len(output) - 1)
+        return parameters
 
     jax.eval_shape(initialised, jax.random.key(0))
+    if found[0]:
+        raise ValueError(
+            f"the network ends with {found[0]} axes of positions: pool or flatten them first"
+        )

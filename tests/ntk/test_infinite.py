@@ -383,6 +383,14 @@ def test_bad_networks_and_inputs():
         (ValueError, "x1 must be", lambda: kernel(dense())(jnp.ones(3))),
         (ValueError, "equal shapes", lambda: kernel(dense())(VECTORS, VECTORS[:, :3])),
         (ValueError, "get must be", lambda: kernel(dense())(VECTORS, get="gp")),
+        (ValueError, "get must be", lambda: kernel(dense())(VECTORS, get=None)),
+        (ValueError, "x2 is too large for float64", lambda: kernel(dense())(
+            VECTORS, 1e155 * VECTORS)),
+        (ValueError, "end in different shapes", lambda: kernel(
+            Serial(Residual(dense()), dense()))(VECTORS[:, :1])),
+        (ValueError, "end in different shapes", lambda: kernel(
+            Serial(Parallel(Dense(times=0.3), Dense(times=0.6)), dense()))(VECTORS)),
+        (TypeError, "factor must be a number", lambda: Scale("2")),
         (ValueError, "weight_std must be", lambda: Dense(-1.0)),
         (ValueError, "padding must be", lambda: conv(padding="REFLECT")),
         (ValueError, "strides must be", lambda: conv(strides=(1, 0))),
@@ -391,3 +399,13 @@ def test_bad_networks_and_inputs():
     for error, message, call in bad:
         with pytest.raises(error, match=message):
             call()
+
+
+def test_arrays_on_the_host_in_single_precision():
+    """NumPy's default precision is rounded to JAX's, without a warning."""
+    with jax.enable_x64(False):
+        kernel, x = ntk.infinite_kernel(NETWORKS["dense"][0]), np.asarray(VECTORS)
+        kernels = kernel(x, jnp.asarray(x[:2], jnp.float32))
+        assert kernels.ntk.dtype == jnp.float32
+        with pytest.raises(ValueError, match="x1 is too large for float32"):
+            kernel(1e30 * x)

@@ -76,5 +76,13 @@ def test_bad_arguments():
     for message, call in bad:
         with pytest.raises(ValueError, match=message):
             call()
+    with pytest.raises(ValueError, match="x1 must be an array"):
+        kernel(VECTORS[0])
+    with pytest.raises(TypeError, match="must be floating point"):
+        kernel(np.ones((2, 5), int))
+    with pytest.raises(TypeError, match="of one dtype"):
+        kernel(VECTORS, VECTORS.astype(np.float32))
+    with pytest.raises(ValueError, match="pool or flatten"):
+        make(model=Dense())(IMAGES)
     with pytest.raises(TypeError, match="cannot be traced"):
         jax.jit(kernel)(VECTORS)
