@@ -31,8 +31,8 @@ def floating(name: str, value: Any, dtype: Any = None) -> Array:
         ValueError: empty, or a concrete value that is not finite.
     """
     try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+        array = jnp.asarray(value if dtype is None else _without_integers(value))
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be an array of real numbers, got {value!r}") from error
     kinds = (jnp.floating,) if dtype is None else (jnp.floating, jnp.integer)
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
@@ -47,6 +47,14 @@ def floating(name: str, value: Any, dtype: Any = None) -> Array:
     if cast.dtype != array.dtype and is_concrete(cast) and not every(cast, "isfinite"):
         raise ValueError(f"{name} is too large for {cast.dtype}, the dtype of the kernel")
     return cast
+
+
+def _without_integers(value: Any) -> Any:
+    """Integers on the host as floating point numbers: JAX may have none that are as wide."""
+    if isinstance(value, jax.Array) or not is_concrete(value):
+        return value
+    host = np.asarray(value)
+    return host.astype(float) if host.dtype.kind in "iu" else value
 
 
 # Arrays of at most so many entries are looked at by NumPy, which compiles nothing.
@@ -116,8 +124,8 @@ def check_jitter(jitter: Any, dtype: Any) -> Array:
 def check_time(t: Any, dtype: Any) -> Array:
     """A time of at least 0, infinity included."""
     try:
-        value = jnp.asarray(t)
-    except (TypeError, ValueError):
+        value = jnp.asarray(_without_integers(t))
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"t must be a number, got {t!r}") from None
     if value.ndim != 0 or jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise ValueError(f"t must be one real number, got shape {value.shape} of {value.dtype}")

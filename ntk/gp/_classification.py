@@ -46,7 +46,9 @@ def class_targets(labels: Any, num_classes: int, *, dtype: Any = None) -> Array:
             ``-1 / C`` everywhere.)
     """
     count = check_count("num_classes", num_classes, low=2)
-    array = jnp.asarray(labels)
+    # On the host as they are: JAX may have no integers as wide.
+    on_host = is_concrete(labels) and not isinstance(labels, jax.Array)
+    array = np.asarray(labels) if on_host else jnp.asarray(labels)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, got {array.dtype}")
     if array.ndim != 1 or not len(array):

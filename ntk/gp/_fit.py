@@ -187,10 +187,10 @@ def _minimise(
 
 def _check_hyperparameters(hyperparameters: Any) -> Any:
     leaves = jax.tree_util.tree_leaves_with_path(hyperparameters)
-    if not leaves:
-        raise ValueError("hyperparameters holds no number to fit")
+    if not leaves or any(np.size(leaf) == 0 for _, leaf in leaves):
+        raise ValueError("hyperparameters holds no number to fit, or an empty array")
     for path, leaf in leaves:
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+        if isinstance(leaf, str) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise TypeError(
                 f"hyperparameters must be floating point, got {leaf!r} at {path_name(path)}"
             )

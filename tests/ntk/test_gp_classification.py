@@ -99,3 +99,11 @@ def test_bad_input():
     for error, message, call in bad:
         with pytest.raises(error, match=message):
             call()
+
+
+def test_labels_that_are_no_numbers_or_wider_than_those_of_jax():
+    for labels in (["a", "b"], None, [0, None]):
+        with pytest.raises(TypeError, match="labels must be integers"):
+            gp.class_targets(labels, 3)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="labels must lie between 0 and 2"):
+        gp.class_targets(np.array([2**32 + 1, 0]), 3)

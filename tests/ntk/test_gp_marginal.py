@@ -222,6 +222,8 @@ def test_fit_bad_input():
         (TypeError, "hyperparameters must be floating point, got 1 at .'a'",
          {"hyperparameters": {"a": 1}}),
         (ValueError, "hyperparameters holds no number", {"hyperparameters": {}}),
+        (ValueError, "or an empty array", {"hyperparameters": {"a": np.zeros(0)}}),
+        (TypeError, "must be floating point, got 'a'", {"hyperparameters": {"a": "a"}}),
         (ValueError, "hyperparameters is not finite",
          {"hyperparameters": {**H, "length": jnp.nan}}),
         (ValueError, "x is not finite", {"x": X * np.nan}),

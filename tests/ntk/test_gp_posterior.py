@@ -395,3 +395,16 @@ def test_bad_input():
     whole, _ = between_outputs()
     with pytest.raises(ValueError, match=r"y must have shape \(12, 3\)"):
         gp.posterior(whole, Y, NOISE)
+
+
+def test_integers_wider_than_those_of_jax():
+    y = np.array([2**32 + 1, 2**33, -3])
+    with jax.enable_x64(False):
+        train = 2 * np.eye(3, dtype=np.float32)
+        for given in (y, y.tolist()):
+            got = gp.posterior((train, train), given, 2**40, get="mean")
+            np.testing.assert_allclose(got.mean, 4 * y / (4 + 2.0**41), rtol=1e-6)
+        flow = gp.gradient_flow((train, train), y, 2**40)
+        np.testing.assert_allclose(flow.mean, y, rtol=1e-6)
+    with pytest.raises(TypeError, match="noise_variance must be an array of real numbers"):
+        gp.posterior((train, train), y, 10**400, get="mean")
