@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ntk._axes import DIAGONAL, FULL, TRACE
 from ntk._kernel_inputs import Inputs, Signature
-from ntk._methods import kernel_of
+from ntk._methods import INFINITE_WIDTH, kernel_of
 from ntk._tiles import Tile, Tiling, averaged, tile_program, tiles_of
 
 # Seconds after which a bar is shown.
@@ -64,7 +64,10 @@ def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress
             jax.device_put(np.array([getattr(t, side) for t in filled], np.int32), split)
             for side in ("first", "second")
         )
-        values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts)
+        own = None
+        if inputs.x2 is None and method == INFINITE_WIDTH:
+            own = jax.device_put(np.array([t.row == t.column for t in filled]), split)
+        values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts, own)
         if kernel is None:
             kernel = jax.tree.map(lambda _: _empty(inputs, cut), values)
         for k, tile in enumerate(round_):
@@ -75,17 +78,29 @@ def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts) -> Any:
-    def one(leaves, held, x1, x2, starts):
+def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts, own) -> Any:
+    """One tile per device. ``own``: whether it is of examples with themselves; None: not asked.
+
+    At infinite width angles of zero are known to half of the digits unless that is known.
+    """
+
+    def one(leaves, held, x1, x2, starts, own):
         first, second = ([a[0] for a in x] for x in (x1, x2))
         at = None if signature.block is None else (starts[0][0], starts[1][0])
-        kernel = kernel_of(signature, method, leaves, held, first, second, at)
-        return jax.tree.map(lambda a: a[None], kernel)
 
-    specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"))
+        def kernel(other: list[Array] | None) -> Any:
+            return kernel_of(signature, method, leaves, held, first, other, at)
+
+        if own is None:
+            found = kernel(second)
+        else:
+            found = jax.lax.cond(own[0], lambda: kernel(None), lambda: kernel(second))
+        return jax.tree.map(lambda a: a[None], found)
+
+    specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"), P("tiles"))
     # Loops start from constants, which the check of replication takes for a mistake.
     return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=P("tiles"), check_vma=False)(
-        leaves, held, x1, x2, starts
+        leaves, held, x1, x2, starts, own
     )
 
 

@@ -295,6 +295,11 @@ def test_tiles_within_a_budget_and_over_a_mesh(name):
     ):
         for one, two in zip(other, whole, strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-7)
+    # Of examples with themselves, also in the tiles of a mesh.
+    single = x.astype(jnp.float32)
+    for one, two in zip(kernel(single, mesh=mesh), kernel(single), strict=True):
+        np.testing.assert_allclose(jnp.diagonal(one), jnp.diagonal(two), rtol=2e-6)
+        np.testing.assert_array_equal(one, one.T)
     with pytest.raises(ValueError, match="memory_budget of 10 bytes is too small"):
         kernel(x, memory_budget=10)
 
