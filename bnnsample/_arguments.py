@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
+MAY_BE_ZERO = ("num_warmup", "num_kernel_draws")
+
 
 def checked_counts(**counts: Any) -> dict[str, int]:
-    """Counts by name as ints of at least 1 (``num_warmup`` at least 0)."""
+    """Counts by name as ints of at least 1 (those of ``MAY_BE_ZERO`` at least 0)."""
     checked = {}
     for name, value in counts.items():
         checked[name] = _index(name, value)
-        least = 0 if name == "num_warmup" else 1
+        least = 0 if name in MAY_BE_ZERO else 1
         if checked[name] < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
         if checked[name] >= 2**31:

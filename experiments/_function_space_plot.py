@@ -34,12 +34,13 @@ def plot_function_space(rows: list[dict[str, Any]], path: Path) -> None:
     """Four panels against width, one colour per data set."""
     figure = Figure(figsize=(12, 8), layout="constrained")
     for ax, (title, columns) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        # Before the lines: a panel may have none above 0, and the limits of nothing hold 0.
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
         for colour, name in zip(COLOURS, dict.fromkeys(row["data"] for row in rows), strict=False):
             for column, label, style in columns:
                 _line(ax, rows, name, column, f"{name}: {label}", style, colour)
         ax.set(title=title, xlabel="width")
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
         ax.grid(True, which="both", alpha=0.2)
         ax.legend(fontsize=8, frameon=False)
     save(figure, path)

@@ -14,7 +14,6 @@ predictive bands of a one-dimensional example.
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +21,11 @@ import numpy as np
 
 import bnnsample
 from bnnsample.likelihoods import Gaussian
+from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.theory import TheoryComparison
 from experiments._data import Data, load
 from experiments._function_space_plot import plot_function_space
+from experiments._options import folder, positive, whole
 from experiments._plot import save
 from experiments.width_scaling import N_TRAIN, NOISE, write_csv
 
@@ -74,7 +75,7 @@ class Agreement(NamedTuple):
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    out = Path(options.out)
+    out = options.out
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for name in options.data:
@@ -100,13 +101,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
-    parser.add_argument("--widths", nargs="+", type=int, default=None)
-    parser.add_argument("--depth", type=int, default=1, help="hidden layers")
-    parser.add_argument("--n-train", type=int, default=None)
-    parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
-    parser.add_argument("--samples", type=int, default=None, help="draws per chain")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="results/function_space")
+    parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
+    parser.add_argument("--depth", type=whole(1), default=1, help="hidden layers")
+    parser.add_argument("--n-train", type=whole(1), default=None)
+    parser.add_argument("--noise-scale", type=positive, default=None, help="standard deviation")
+    parser.add_argument("--samples", type=whole(MIN_DRAWS), default=None, help="draws per chain")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--out", type=folder, default="results/function_space")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     parser.add_argument("--check", action="store_true", help="4 standard errors + C / width")
     options = parser.parse_args(arguments)
@@ -115,8 +116,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         [64, 512] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096, 8192]
     )
     options.samples = options.samples or (150 if options.quick else 1000)
-    if min(options.widths) < 1:
-        parser.error("--widths must be at least 1")
+    if options.check and len(set(options.widths)) < 2:
+        parser.error("--check fits C at the widths below the largest: give two --widths at least")
     return options
 
 

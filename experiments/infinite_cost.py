@@ -19,14 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import ntk
+from experiments._options import whole
 from ntk.layers import Activation, Conv, Dense, Flatten, GlobalAvgPool, Serial
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="n = 1024 alone")
-    parser.add_argument("--depth", type=int, default=3, help="hidden layers (default 3)")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds of timing (default 5)")
+    parser.add_argument("--depth", type=whole(1), default=3, help="hidden layers (default 3)")
+    parser.add_argument("--repeats", type=whole(1), default=5, help="rounds of timing (default 5)")
     arguments = parser.parse_args()
     n = 1024 if arguments.quick else 4096
     x1, x2 = images(n, (784,), 0), images(n, (784,), 1)

@@ -22,9 +22,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import bnnsample
+from bnnsample._weights import MIN_WEIGHTS
 from bnnsample.models import Model
 from bnnsample.theory import evidence
 from experiments._data import Data, load
+from experiments._options import folder, positive, whole
 from experiments._plot import save
 
 Row = dict[str, Any]
@@ -46,7 +48,7 @@ class Slope(NamedTuple):
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
     """Run the experiment from the command line; returns the table."""
     options = parse(arguments)
-    out = Path(options.out)
+    out = options.out
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for name in options.data:
@@ -73,15 +75,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options; ``--quick`` takes a minute on 2 cores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=None)
-    parser.add_argument("--depths", nargs="+", type=int, default=None, help="hidden layers")
-    parser.add_argument("--widths", nargs="+", type=int, default=None)
+    parser.add_argument("--depths", nargs="+", type=whole(1), default=None, help="hidden layers")
+    parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
     parser.add_argument("--resnet", action="store_true", help="also a ResNet-8, on digits")
-    parser.add_argument("--n-train", type=int, default=64)
-    parser.add_argument("--noise-scale", type=float, default=1.0, help="standard deviation")
-    parser.add_argument("--num-particles", type=int, default=None, help="per replicate")
-    parser.add_argument("--num-replicates", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="results/kl_to_prior")
+    parser.add_argument("--n-train", type=whole(1), default=64)
+    parser.add_argument("--noise-scale", type=positive, default=1.0, help="standard deviation")
+    parser.add_argument("--num-particles", type=whole(MIN_WEIGHTS), help="per replicate")
+    parser.add_argument("--num-replicates", type=whole(2), default=8)
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--out", type=folder, default="results/kl_to_prior")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
     options.data = options.data or (DATA[:1] if options.quick else DATA)
@@ -89,6 +91,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.num_particles = options.num_particles or (64 if options.quick else 256)
     if options.quick:
         options.widths = options.widths or [128, 512, 2048]
+    if options.resnet and "digits" not in options.data:
+        parser.error("--resnet takes the images of digits: add --data digits")
     return options
 
 
@@ -126,8 +130,13 @@ def measure(data: Data, model: Model, name: str, widths, options) -> list[Row]:
 
 
 def fit_slope(line: pd.DataFrame) -> Slope:
-    """Weighted least squares of ``log KL`` on ``log width``, errors by the delta method."""
-    if len(line) < 2:
+    """Weighted least squares of ``log KL`` on ``log width``, errors by the delta method.
+
+    An estimate that Monte-Carlo error has put at 0 or below has no logarithm and is left out; with
+    fewer than two widths left the slope is NaN.
+    """
+    line = line[(line.kl_to_prior > 0) & (line.kl_to_prior_se > 0)]
+    if line.width.nunique() < 2:
         return Slope(np.nan, np.nan, np.nan)
     weights = np.asarray(line.kl_to_prior / line.kl_to_prior_se)
     coefficients, covariance = np.polyfit(

@@ -21,6 +21,7 @@ from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Collapsed
 from bnnsample.likelihoods import Gaussian
 from bnnsample.models import Model
+from experiments._options import whole
 
 OUTPUTS = 10
 MIB = 2**20
@@ -29,16 +30,19 @@ MIB = 2**20
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Print and return the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--depth", type=int, default=20)
-    parser.add_argument("--width", type=int, default=16, help="of the first group of three")
-    parser.add_argument("--n-train", type=int, default=32)
-    parser.add_argument("--size", type=int, default=32, help="pixels on a side")
-    parser.add_argument("--steps", type=int, default=3, help="draws, of three gradients each")
+    parser.add_argument("--depth", type=whole(8), default=20, help="6 k + 2: 8, 14, 20, ...")
+    parser.add_argument("--width", type=whole(1), default=16, help="of the first group of three")
+    parser.add_argument("--n-train", type=whole(1), default=32)
+    parser.add_argument("--size", type=whole(1), default=32, help="pixels on a side")
+    parser.add_argument("--steps", type=whole(1), default=3, help="draws, of three gradients each")
     parser.add_argument("--quick", action="store_true", help="ResNet-8, 4 images of 8 pixels")
     options = parser.parse_args(arguments)
     if options.quick:
         options.depth, options.width, options.n_train, options.size = 8, 4, 4, 8
-    model = bnnsample.models.resnet(options.depth)
+    try:
+        model = bnnsample.models.resnet(options.depth)
+    except ValueError as error:
+        parser.error(f"--{error}")
     x, y = images(options.n_train, options.size)
     print(
         f"ResNet-{options.depth}, width {options.width}, {options.n_train} images of noise, "

@@ -48,7 +48,7 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
 
     Raises:
         TypeError: not an int or a sequence of ints.
-        ValueError: a width below 1, or a sequence whose length is not ``depth``.
+        ValueError: a width below 1 or beyond 2**31, or a sequence whose length is not ``depth``.
     """
     try:
         if isinstance(width, Sequence) and not isinstance(width, str):
@@ -61,4 +61,6 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
         raise ValueError(f"width has {len(widths)} entries, but the network has {depth} layers")
     if any(w < 1 for w in widths):
         raise ValueError(f"width must be at least 1, got {width!r}")
+    if any(w >= 2**31 for w in widths):
+        raise ValueError(f"width must be below 2**31, got {width!r}")
     return widths

@@ -53,7 +53,7 @@ def cnn(
         readout_weight_std=readout_weight_std,
         readout_bias_std=readout_bias_std,
     )
-    if pooling not in POOLINGS:
+    if not isinstance(pooling, str) or pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     conv = Conv(window, strides, padding, scales["weight_std"], scales["bias_std"])
     layer = conv, Activation(activation)

@@ -19,7 +19,7 @@ def residual_weights(name: str, num_blocks: int) -> list[tuple[float, float]]:
     """
     if name == "none":
         return [(1.0, 1.0)] * num_blocks
-    if name not in RESIDUAL_VARIANCES:
+    if not isinstance(name, str) or name not in RESIDUAL_VARIANCES:
         expected = ", ".join((*RESIDUAL_VARIANCES, "none"))
         raise ValueError(f"residual_scaling must be one of {expected}, got {name!r}")
     variances = [RESIDUAL_VARIANCES[name](b, num_blocks) for b in range(1, num_blocks + 1)]

@@ -131,10 +131,10 @@ class Result:
             ``TheoryComparison``: ``report()``, ``plot()``, ``to_dataframe()``, ``to_dict()``.
 
         Raises:
-            TypeError: x is not numeric, or ``network`` not a layer.
+            TypeError: x is not numeric, ``network`` not a layer, or a count or seed not an int.
             ValueError: x has the wrong shape, is empty or not finite; fewer than 4 parameter draws
                 per chain were kept; the network of a loaded result, or its infinite width, is not
-                known; or the likelihood is not Gaussian.
+                known; the likelihood is not Gaussian; or a negative count or seed.
             FloatingPointError: a kept draw's posterior is not finite.
             ntk.gp.NotPositiveDefiniteError: the noise is too small against the kernel.
         """

@@ -1,6 +1,5 @@
 """A sampled posterior against the theory of its wide limit."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._precision import precision
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._standardize import Standardizer
@@ -108,7 +108,8 @@ def compare_to_theory(
 ) -> TheoryComparison:
     """``Result.compare_to_theory``; see there."""
     posterior, kept = _require(record)
-    num_kernel_draws = _checked_count(num_kernel_draws)
+    counts = checked_counts(num_kernel_draws=num_kernel_draws)
+    seed = checked_seed(seed)
     x_user = checked_inputs(record, record.x_eval if x is None else x)
     inputs = record.standardizer.inputs(x_user)
     joint = np.unique(np.linspace(0, len(x_user) - 1, MOST_JOINT_POINTS).round().astype(int))
@@ -124,7 +125,7 @@ def compare_to_theory(
         theory = limit_moments(kernel, data, at, joint, scales)
         prior_variance = jnp.diagonal(kernel(at, get="nngp"))
         kernels = compare_kernels(
-            posterior, kept, kernel, at, num_kernel_draws, jax.random.key(seed)
+            posterior, kept, kernel, at, counts["num_kernel_draws"], key_of(seed)
         )
     _require_finite(sampled)
     compared = compare_points(sampled, theory, ROUNDING, np.sqrt(np.asarray(prior_variance)))
@@ -185,16 +186,6 @@ def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
             f'this run kept {found}: run with keep="auto" or keep="all"'
         )
     return record.posterior, kept
-
-
-def _checked_count(count: Any) -> int:
-    try:
-        count = operator.index(count)
-    except TypeError:
-        raise TypeError(f"num_kernel_draws must be an int, got {count!r}") from None
-    if count < 0:
-        raise ValueError(f"num_kernel_draws must be at least 0, got {count}")
-    return count
 
 
 def _require_finite(sampled: Moments) -> None:

@@ -328,6 +328,7 @@ def test_impossible_residual_depths(depth):
         ({"strides": (1, 2, 3)}, "strides must be"),
         ({"padding": "FULL"}, "padding must be one of"),
         ({"pooling": "max"}, "pooling must be one of global_average, flatten, got 'max'"),
+        ({"pooling": ["flatten"]}, "pooling must be one of global_average, flatten, got"),
         ({"activation": "swish"}, "unknown activation 'swish'"),
         ({"weight_std": 0.0}, "weight_std must be a finite positive"),
         ({"bias_std": np.nan}, "bias_std must be a finite"),
@@ -356,3 +357,5 @@ def test_types_are_checked():
     expected = "progressive_one, progressive_depth, none, got 'batch'"
     with pytest.raises(ValueError, match=expected):
         models.resnet(8, residual_scaling="batch")
+    with pytest.raises(ValueError, match="residual_scaling must be one of"):
+        models.resnet(8, residual_scaling=["none"])

@@ -157,6 +157,7 @@ def test_float64_data_beyond_float32_with_64_bit_mode_off():
         (0, ValueError, ["width must be at least 1", "0"]),
         (-3, ValueError, ["width must be at least 1", "-3"]),
         ([4, 0], ValueError, ["width must be at least 1"]),
+        (2**31, ValueError, ["width must be below 2**31"]),
         ([4], ValueError, ["width has 1 entries", "2 layers"]),
         ([4, 4, 4], ValueError, ["width has 3 entries", "2 layers"]),
         ([], ValueError, ["width has 0 entries"]),

@@ -219,6 +219,12 @@ def test_arguments_that_do_not_fit_are_refused():
         result.compare_to_theory(num_kernel_draws=-1)
     with pytest.raises(TypeError, match="num_kernel_draws must be an int"):
         result.compare_to_theory(num_kernel_draws=2.5)
+    with pytest.raises(TypeError, match="num_kernel_draws must be an int, got True"):
+        result.compare_to_theory(num_kernel_draws=True)
+    with pytest.raises(TypeError, match=r"seed must be an int, got 1\.5"):
+        result.compare_to_theory(seed=1.5)
+    with pytest.raises(ValueError, match="seed must lie between 0 and"):
+        result.compare_to_theory(seed=-1)
     with pytest.raises(ValueError, match=r"bnnsample\.load"):
         Result(make_record(posterior=None)).compare_to_theory()
     with pytest.raises(ValueError, match=r"needs a Gaussian likelihood.*Laplace"):

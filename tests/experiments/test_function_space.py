@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments import function_space
+from experiments._function_space_plot import plot_function_space
 
 
 def test_the_fit_of_a_difference_is_least_squares_in_one_over_the_width():
@@ -37,6 +38,19 @@ def test_the_fit_of_a_difference_is_least_squares_in_one_over_the_width():
     outside = function_space.agreement(tables(0.005))
     assert outside.num_outside == 1
     assert outside.worst == pytest.approx(5)
+
+
+def test_widths_without_a_joint_kl_have_a_figure(tmp_path):
+    row = dict.fromkeys(function_space.COLUMNS, 0.1)
+    row |= {
+        "data": "digits",
+        "kl_function": None,
+        "kl_observation": -0.1,
+        "kl_function_error": None,
+    }
+    path = tmp_path / "figure.png"
+    plot_function_space([{**row, "width": width} for width in (4, 8)], path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -51,3 +51,17 @@ def test_the_slope_is_that_of_weighted_least_squares():
     found = kl_to_prior.fit_slope(line)
     expected = (slope, covariance[0, 0] ** 0.5, intercept)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_estimates_at_zero_and_equal_widths_have_no_slope():
+    table = pd.DataFrame(
+        {
+            "width": [8, 8, 16, 32],
+            "kl_to_prior": [0.5, 0.4, -0.01, 0.0],
+            "kl_to_prior_se": [0.1, 0.1, 0.02, 0.0],
+        }
+    )
+    assert np.isnan(kl_to_prior.fit_slope(table)).all()
+    positive = pd.DataFrame({"width": [8, 16], "kl_to_prior": [0.5, 0.25], "kl_to_prior_se": 0.1})
+    both = pd.concat([table[2:], positive])
+    assert kl_to_prior.fit_slope(both).value == pytest.approx(-1)
