@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from ntk._duals._determinant import determinant
+from ntk._duals._roots import power_of_two
 
 
 @jax.custom_jvp
@@ -56,10 +57,3 @@ def _inverse_sine(s: Array, c: Array) -> Array:
     info = jnp.finfo(s.dtype)
     usable = (s > 2 * info.eps**0.5 * jnp.abs(c)) & (s > info.tiny**0.5)
     return jnp.where(usable, 1 / jnp.where(usable, s, 1), 0)
-
-
-def power_of_two(q: Array) -> Array:
-    """The power of two nearest to ``sqrt(q)``, by which scaling is exact; 1 at zero."""
-    root = jnp.sqrt(q)
-    power = lax.reduce_precision(root, exponent_bits=jnp.finfo(q.dtype).nexp, mantissa_bits=0)
-    return jnp.where(q == 0, 1, power)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ntk._duals._angle import power_of_two
 from ntk._duals._determinant import determinant
 from ntk._duals._dual import Dual, Pair
+from ntk._duals._roots import power_of_two
 
 
 def arcsine(c: Array, q1: Array, q2: Array) -> tuple[Array, Array, Array]:

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array, lax
 
 from ntk._duals._dual import Dual, Pair
+from ntk._duals._roots import inverse_root
 
 MAX_DEGREE = 1000
 # In standard deviations. The range is wide enough for x^10, the distance of the nodes h small
@@ -128,12 +129,6 @@ def _product_jvp(dual: Elementwise, i: int, j: int, primals, tangents):
     tangent = _product(dual, i + 1, j + 1, c, q1, q2) * dc
     tangent = tangent + _product(dual, i + 2, j, c, q1, q2) / 2 * dq1
     return value, tangent + _product(dual, i, j + 2, c, q1, q2) / 2 * dq2
-
-
-def inverse_root(q: Array) -> Array:
-    """``1 / sqrt(q)`` of a variance, with its derivatives; 0 where ``q`` is not a normal number."""
-    positive = q >= jnp.finfo(q.dtype).tiny
-    return jnp.where(positive, lax.rsqrt(jnp.where(positive, q, 1)), 0)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ntk._duals._quadrature import inverse_root
+from ntk._duals._roots import inverse_root
 from ntk.layers._checks import keep_scale
 from ntk.layers._covariance import Covariances
 from ntk.layers._layer import Layer, Shape
