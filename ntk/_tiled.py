@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from ntk._axes import DIAGONAL, FULL, TRACE
 from ntk._kernel_inputs import Inputs, Signature
-from ntk._methods import INFINITE_WIDTH, kernel_of
-from ntk._tiles import Tile, Tiling, averaged, tile_program, tiles_of
+from ntk._methods import kernel_of
+from ntk._tiles import Tile, Tiling, averaged, is_same, tile_program, tiles_of
 
 # Seconds after which a bar is shown.
 PATIENCE = 2.0
@@ -47,27 +47,25 @@ def tiled_kernel(inputs: Inputs, method: str, cut: Tiling, progress: bool) -> An
 
 
 def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress: bool) -> Any:
-    """The kernel, as many tiles at a time as the mesh has devices."""
+    """The kernel, as many tiles at a time as the mesh has devices, all of one program."""
     flat = Mesh(mesh.devices.reshape(-1), ("tiles",))
     size = flat.devices.size
-    tiles = tiles_of(inputs, cut)
+    rounds = _rounds(inputs, cut, size)
     split, whole = NamedSharding(flat, P("tiles")), NamedSharding(flat, P())
     leaves, held = (jax.device_put(a, whole) for a in (inputs.leaves, inputs.held))
     other = inputs.x1 if inputs.x2 is None else inputs.x2
     kernel, home = None, jnp.zeros(()).sharding
-    for first in _bar(range(0, len(tiles), size), progress):
-        round_ = tiles[first : first + size]
+    for round_ in _bar(rounds, progress):
         filled = [*round_, *[round_[-1]] * (size - len(round_))]
         x1 = _stacked(inputs.x1, [t.row for t in filled], cut.rows, split)
-        x2 = _stacked(other, [t.column for t in filled], cut.columns, split)
+        x2 = None
+        if not is_same(inputs, round_[0]):
+            x2 = _stacked(other, [t.column for t in filled], cut.columns, split)
         starts = tuple(
             jax.device_put(np.array([getattr(t, side) for t in filled], np.int32), split)
             for side in ("first", "second")
         )
-        own = None
-        if inputs.x2 is None and method == INFINITE_WIDTH:
-            own = jax.device_put(np.array([t.row == t.column for t in filled]), split)
-        values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts, own)
+        values = _round(cut.signature, method, flat, leaves, held, x1, x2, starts)
         if kernel is None:
             kernel = jax.tree.map(lambda _: _empty(inputs, cut), values)
         for k, tile in enumerate(round_):
@@ -77,30 +75,28 @@ def spread_kernel(inputs: Inputs, method: str, cut: Tiling, mesh: Mesh, progress
     return averaged(kernel, inputs.signature.reduction, cut.signature.reduction)
 
 
+def _rounds(inputs: Inputs, cut: Tiling, size: int) -> list[list[Tile]]:
+    """At most ``size`` tiles each: first those of examples with themselves, then the others."""
+    tiles = tiles_of(inputs, cut)
+    groups = ([t for t in tiles if is_same(inputs, t) is same] for same in (True, False))
+    return [group[k : k + size] for group in groups for k in range(0, len(group), size)]
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts, own) -> Any:
-    """One tile per device. ``own``: whether it is of examples with themselves; None: not asked.
+def _round(signature: Signature, method: str, mesh: Mesh, leaves, held, x1, x2, starts) -> Any:
+    """One tile per device; ``x2`` None: of examples with themselves."""
 
-    At infinite width angles of zero are known to half of the digits unless that is known.
-    """
-
-    def one(leaves, held, x1, x2, starts, own):
-        first, second = ([a[0] for a in x] for x in (x1, x2))
+    def one(leaves, held, x1, x2, starts):
+        first = [a[0] for a in x1]
+        second = None if x2 is None else [a[0] for a in x2]
         at = None if signature.block is None else (starts[0][0], starts[1][0])
+        kernel = kernel_of(signature, method, leaves, held, first, second, at)
+        return jax.tree.map(lambda a: a[None], kernel)
 
-        def kernel(other: list[Array] | None) -> Any:
-            return kernel_of(signature, method, leaves, held, first, other, at)
-
-        if own is None:
-            found = kernel(second)
-        else:
-            found = jax.lax.cond(own[0], lambda: kernel(None), lambda: kernel(second))
-        return jax.tree.map(lambda a: a[None], found)
-
-    specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"), P("tiles"))
+    specs = (P(), P(), P("tiles"), P("tiles"), P("tiles"))
     # Loops start from constants, which the check of replication takes for a mistake.
     return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=P("tiles"), check_vma=False)(
-        leaves, held, x1, x2, starts, own
+        leaves, held, x1, x2, starts
     )
 
 

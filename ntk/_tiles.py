@@ -29,6 +29,11 @@ class Tile(NamedTuple):
     first: int = 0
     second: int = 0
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Of a symmetric kernel: examples, and outputs, with themselves."""
+        return self.row == self.column and self.first == self.second
+
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
@@ -163,18 +168,19 @@ def _estimate(inputs: Inputs, method: str, cut: Tiling) -> int:
 
 def measured_bytes(inputs: Inputs, method: str, cut: Tiling) -> int:
     """Temporary bytes of a tile's compiled programs, by XLA's own analysis."""
-    sides = {
-        tile.row == tile.column and tile.first == tile.second for tile in tiles_of(inputs, cut)
-    }
-    if inputs.x2 is not None:
-        sides = {False}
+    sides = {is_same(inputs, tile) for tile in tiles_of(inputs, cut)}
     programs = [_program(inputs, method, cut, side) for side in sides]
     return max(p.memory_analysis().temp_size_in_bytes for p in programs)
 
 
+def is_same(inputs: Inputs, tile: Tile) -> bool:
+    """Whether a tile is of examples with themselves: half the work, and zero angles exact."""
+    return inputs.x2 is None and tile.is_diagonal
+
+
 def tile_program(inputs: Inputs, method: str, cut: Tiling, tile: Tile) -> Any:
     """The compiled program of a tile, and whether it is that of examples with themselves."""
-    same = inputs.x2 is None and tile.row == tile.column and tile.first == tile.second
+    same = is_same(inputs, tile)
     return _program(inputs, method, cut, same), same
 
 
