@@ -49,12 +49,17 @@ def floating(name: str, value: Any, dtype: Any = None) -> Array:
     return cast
 
 
+def on_host(value: Any) -> Any:
+    """A NumPy array of what is not JAX's: JAX may have no integers that are as wide."""
+    is_jax = isinstance(value, jax.Array) or not is_concrete(value)
+    return jnp.asarray(value) if is_jax else np.asarray(value)
+
+
 def _without_integers(value: Any) -> Any:
-    """Integers on the host as floating point numbers: JAX may have none that are as wide."""
-    if isinstance(value, jax.Array) or not is_concrete(value):
-        return value
-    host = np.asarray(value)
-    return host.astype(float) if host.dtype.kind in "iu" else value
+    """Integers on the host as floating point numbers."""
+    host = on_host(value)
+    whole = isinstance(host, np.ndarray) and host.dtype.kind in "iu"
+    return host.astype(float) if whole else value
 
 
 # Arrays of at most so many entries are looked at by NumPy, which compiles nothing.

@@ -10,7 +10,7 @@ from jax.scipy.special import log_ndtr
 
 from ntk._kernel_inputs import is_concrete
 from ntk._operator._arguments import check_count
-from ntk.gp._arguments import every, floating
+from ntk.gp._arguments import every, floating, on_host
 
 
 class Classes(NamedTuple):
@@ -46,9 +46,7 @@ def class_targets(labels: Any, num_classes: int, *, dtype: Any = None) -> Array:
             ``-1 / C`` everywhere.)
     """
     count = check_count("num_classes", num_classes, low=2)
-    # On the host as they are: JAX may have no integers as wide.
-    on_host = is_concrete(labels) and not isinstance(labels, jax.Array)
-    array = np.asarray(labels) if on_host else jnp.asarray(labels)
+    array = on_host(labels)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, got {array.dtype}")
     if array.ndim != 1 or not len(array):
