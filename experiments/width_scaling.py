@@ -29,6 +29,7 @@ from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data, load
 from experiments._measure import Bench
 from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
+from experiments._options import whole
 from experiments._plot import plot_width_scaling
 
 Row = dict[str, Any]
@@ -81,7 +82,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options; ``--quick`` is the setting of ``make demo``."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
-    parser.add_argument("--widths", nargs="+", type=int, default=None)
+    parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
     parser.add_argument("--depth", type=int, default=1, help="hidden layers")
     parser.add_argument("--n-train", type=int, default=None)
     parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
@@ -98,8 +99,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
     )
     options.gradients = options.gradients or (1500 if options.quick else 8000)
-    if min(options.widths) < 1:
-        parser.error("--widths must be at least 1")
     return options
 
 
