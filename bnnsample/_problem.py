@@ -9,6 +9,7 @@ from jax import Array
 
 from bnnsample import _data
 from bnnsample._standardize import Standardizer
+from bnnsample.likelihoods import Gaussian, Likelihood
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,16 @@ class Problem:
     """Data in the user's units, and how the sampler sees them.
 
     Attributes:
+        likelihood: completed by the targets (with its classes found, say).
         x: inputs ``[n, ...]``.
-        y: targets ``[n, d]``.
+        y: targets ``[n, t]``.
         x_eval: evaluation inputs ``[m, ...]``.
         evaluates_x: the evaluation inputs are the training inputs.
         y_was_vector: the user gave ``y`` as ``[n]``.
         standardizer: from the user's units to the sampler's, and back.
     """
 
+    likelihood: Likelihood
     x: np.ndarray
     y: np.ndarray
     x_eval: np.ndarray
@@ -42,13 +45,18 @@ class Problem:
         return jnp.asarray(x), jnp.asarray(y), None if evaluated is None else jnp.asarray(evaluated)
 
 
-def make_problem(data: Any, x_eval: Any, standardize: bool) -> Problem:
+def make_problem(
+    data: Any, x_eval: Any, standardize: bool, likelihood: Likelihood | None
+) -> Problem:
     """The problem of ``run``'s arguments; errors name the argument that cannot be meant."""
     if not isinstance(standardize, (bool, np.bool_)):
         raise TypeError(f"standardize must be True or False, got {standardize!r}")
+    likelihood = Gaussian() if likelihood is None else likelihood
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
     x_raw, y_raw = _data.as_pair(data)
     x = _data.as_inputs(x_raw)
-    y, y_was_vector = _data.as_targets(y_raw, len(x))
+    likelihood, y, y_was_vector = likelihood.prepared(y_raw, len(x))
     x_new = x if x_eval is None else _data.as_inputs(x_eval, "x_eval")
     if x_new.shape[1:] != x.shape[1:]:
         raise ValueError(
@@ -56,6 +64,8 @@ def make_problem(data: Any, x_eval: Any, standardize: bool) -> Problem:
         )
     dtype = _data.common_dtype(x)
     x, y = _data.cast(x, dtype, "x"), _data.cast(y, dtype, "y")
-    standardizer = (Standardizer.fit if standardize else Standardizer.identity)(x, y)
+    standardizer = Standardizer.identity(x, y)
+    if standardize:
+        standardizer = Standardizer.fit(x, y, targets=likelihood.standardizes)
     x_new = _data.cast(x_new, dtype, "x_eval")
-    return Problem(x, y, x_new, x_eval is None, y_was_vector, standardizer)
+    return Problem(likelihood, x, y, x_new, x_eval is None, y_was_vector, standardizer)

@@ -37,14 +37,14 @@ class RunRecord:
             for a stored result whose model could not be rebuilt.
         standardizer: undoes the standardisation of x and y; the identity when not asked for.
         x: inputs as the user gave them ``[n, ...]``.
-        y: targets as the user gave them, as ``[n, d]``.
+        y: targets as the user gave them, as ``[n, t]``; labels as codes from 0.
         x_eval: evaluation inputs as the user gave them ``[m, ...]``.
         y_was_vector: the user gave ``y`` as ``[n]``.
         draws: by name, leading axes ``[chain, draw]``, in the units the sampler saw: ``f``,
-            ``f_mean`` ``[.., m, d]``, ``projection [.., k]``, ``hidden [.., k]`` (absent when the
-            network has no hidden parameters), ``log_likelihood [.., n]``, ``y [.., m, d]``
-            (absent where the noise at the evaluation points is not known), and every unknown
-            under its own name ``[..]``.
+            ``f_mean`` ``[.., m, d]`` (where the likelihood is not Gaussian ``y_mean [.., m, k]``
+            in its place), ``projection [.., k]``, ``hidden [.., k]`` (absent when the network
+            has no hidden parameters), ``log_likelihood [.., n]``, ``y [.., m, t]`` (absent where
+            it cannot be drawn), and every unknown under its own name ``[..]``.
         sample_stats: ``[chain, draw]``: ``acceptance_rate``, ``diverging``, ``lp``,
             ``step_size``, ``n_steps``.
         prior: prior draws ``[1, s, ...]`` by name: ``f``, ``y`` and the unknowns.

@@ -18,12 +18,12 @@ from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import resolve_progress
 from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
 from bnnsample.chains._sampling import Sampler, Samples
-from bnnsample.chains._start import start_chains
+from bnnsample.chains._start import fitted_to_prior, start_chains
 from bnnsample.chains._warmup import WarmupResult, warm_up
-from bnnsample.coordinates import COORDINATES, Collapsed, Posterior
+from bnnsample.coordinates import Collapsed, Posterior, SurrogateRepriorised, chosen
 from bnnsample.kernels._registry import resolve_kernel
 from bnnsample.kernels._spec import KernelSpec
-from bnnsample.likelihoods import Gaussian, Likelihood
+from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.results import Result
 from ntk import check_backend
@@ -37,8 +37,8 @@ def run(
     *,
     width: Any,
     likelihood: Likelihood | None = None,
-    coordinates: str = "collapsed",
-    kernel: str = "infinite_hmc",
+    coordinates: str = "auto",
+    kernel: str = "auto",
     kernel_options: Mapping[str, Any] | None = None,
     num_chains: int = 4,
     num_warmup: int = 500,
@@ -60,11 +60,14 @@ def run(
         width: units of each hidden layer, an int or one per layer.
         likelihood: default ``Gaussian()``, noise of unknown standard deviation.
         coordinates: ``"collapsed"`` (the readout integrated out), ``"repriorised"`` or
-            ``"standard"``: one posterior, three ways to move in it.
-        kernel: ``"infinite_hmc"``, ``"unitwise"`` (one hidden layer), ``"infinite_mala"``,
+            ``"standard"``: one posterior, three ways to move in it. ``"auto"``: collapsed for a
+            Gaussian likelihood, repriorised through a Gaussian surrogate for any other.
+        kernel: ``"infinite_hmc"``, ``"alternating"`` (readout and hidden layers in turn, where
+            a surrogate is), ``"unitwise"`` (one hidden layer), ``"infinite_mala"``,
             ``"pcn"``, ``"elliptical_slice"``, ``"importance"`` (independent draws chosen from
             weighted prior draws, where the network is wide enough), or BlackJAX's ``"hmc"``,
-            ``"nuts"``, ``"ghmc"``, ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``.
+            ``"nuts"``, ``"ghmc"``, ``"mala"``, ``"mclmc"``, ``"adjusted_mclmc"``. ``"auto"``:
+            ``"alternating"`` where a surrogate is, ``"infinite_hmc"`` elsewhere.
         kernel_options: values by name (``step_size``, ``num_integration_steps``,
             ``target_acceptance``, ...); a value given is not adapted.
         num_chains: independent chains.
@@ -78,7 +81,7 @@ def run(
         keep: whole parameter draws kept for ``predict``: ``"auto"`` (evenly thinned within 256
             MiB), ``"all"`` or ``"none"``.
         standardize: standardise x and y for the sampler and undo it in every prediction. The
-            noise scale then is in units of y's standard deviation.
+            noise scale then is in units of y's standard deviation. Labels and counts stay.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
 
     Returns:
@@ -94,22 +97,19 @@ def run(
         num_chains=num_chains, num_warmup=num_warmup, num_samples=num_samples, thin=thin
     )
     seed = checked_seed(seed)
-    spec, parameters, target = resolve_kernel(kernel, kernel_options)
-    if not isinstance(coordinates, str) or coordinates not in COORDINATES:
-        raise ValueError(
-            f"unknown coordinates {coordinates!r}; expected one of {', '.join(COORDINATES)}"
-        )
     progress = resolve_progress(progress)
-    problem = make_problem(data, x_eval, standardize)
-    likelihood = Gaussian() if likelihood is None else likelihood
-    if not isinstance(likelihood, Likelihood):
-        raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
-    likelihood.check(problem.y)
+    problem = make_problem(data, x_eval, standardize, likelihood)
+    likelihood = problem.likelihood
+    coordinates, posterior_type = chosen(coordinates, likelihood)
+    if isinstance(kernel, str) and kernel == "auto":
+        through_surrogate = posterior_type is SurrogateRepriorised
+        kernel = "alternating" if through_surrogate else "infinite_hmc"
+    spec, parameters, target = resolve_kernel(kernel, kernel_options)
     platform = jax.default_backend()
     with precision(problem.dtype), quiet_blas(platform):
         check_model(model, problem.x, width)
         x, y, evaluated = problem.arrays()
-        posterior = COORDINATES[coordinates](model, likelihood, width, x, y)
+        posterior = posterior_type(model, likelihood, width, x, y)
         _refuse_impossible(posterior, spec, parameters)
         if not spec.is_chain:
             check_choice(posterior, parameters["num_proposals"], counts, init)
@@ -117,6 +117,7 @@ def run(
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         check_backend(platform)
         keys = jax.random.split(key_of(seed), 5)
+        posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 1), platform)
         watch = make_watch(posterior, evaluated, keys[0])
         if spec.is_chain:
             chain_keys = jax.random.split(keys[1], counts["num_chains"])
@@ -212,6 +213,12 @@ def _refuse_impossible(
         raise ValueError(
             f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
             "coordinates='collapsed' and a model with units, such as bnnsample.models.mlp"
+        )
+    if spec.needs_surrogate and not isinstance(posterior, SurrogateRepriorised):
+        raise ValueError(
+            f"kernel {spec.name!r} moves readout and hidden layers in turn: it needs "
+            "coordinates='repriorised' and a likelihood that is not Gaussian; for a Gaussian one "
+            "the readout is drawn exactly in coordinates='collapsed'"
         )
     position = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
     if spec.needs_dimensions and not jax.tree.leaves(position):

@@ -17,6 +17,7 @@ def settings_of(model: Model, likelihood: Likelihood, **settings: Any) -> dict[s
     return {
         "model": {"name": model.name, **(model.description or {})},
         **likelihood.describe(),
+        "output_names": likelihood.output_names,
         **{name: plain(value) for name, value in settings.items()},
         "versions": {package: _version(package) for package in PACKAGES},
     }

@@ -25,9 +25,14 @@ class Standardizer:
         return cls(x0, x0 + 1, y0, y0 + 1)
 
     @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray) -> "Standardizer":
-        """Means and standard deviations of x ``[n, ...]`` and y ``[n, d]`` over the data."""
-        return cls(*_mean_and_std(x), *_mean_and_std(y))
+    def fit(cls, x: np.ndarray, y: np.ndarray, targets: bool = True) -> "Standardizer":
+        """Means and standard deviations of x ``[n, ...]`` and y ``[n, d]`` over the data.
+
+        ``targets`` False leaves y as it is: labels, counts.
+        """
+        fixed = cls.identity(x, y)
+        of_y = _mean_and_std(y) if targets else (fixed.y_mean, fixed.y_std)
+        return cls(*_mean_and_std(x), *of_y)
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Standardised inputs."""

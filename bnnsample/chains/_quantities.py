@@ -46,28 +46,18 @@ def quantities(
 ) -> tuple[dict[str, Array], Pytree]:
     """The recorded quantities of a position, and its network parameters ``{"hidden", "readout"}``.
 
-    ``f_mean [m, d]`` is E[f | h], the readout integrated out, in every coordinate system;
-    ``f [m, d]`` and ``y [m, d]`` hold one draw of the readout and of the noise.
+    ``f [m, d]`` and ``y [m, t]`` hold one draw of the readout and of the noise. For a Gaussian
+    likelihood ``f_mean [m, d]`` is E[f | h], the readout integrated out, in every coordinate
+    system; for another ``y_mean [m, k]`` is E[y | f], where the likelihood has it.
     """
     readout_key, noise_key = jax.random.split(key)
     values = posterior.unknown_values(position)
-    factor, z = posterior.condition(position)
-    parameters = {
-        "hidden": position["hidden"],
-        "readout": posterior.readout(readout_key, position, factor, z),
-    }
-    scale = posterior.gaussian_scale(position)
-    column = scale[:, None] if scale.ndim else scale
-    f_train = column * (factor.P @ parameters["readout"])
-    if watch.x_eval is None:
-        psi_eval = column * factor.P
-        f = f_train
-    else:
-        psi_eval = posterior.model.features(position["hidden"], watch.x_eval)
-        f = psi_eval @ parameters["readout"]
+    conditioned = posterior.likelihood.is_gaussian
+    outputs = _conditioned_outputs if conditioned else _moved_outputs
+    parameters, f_train, f, means = outputs(posterior, watch, readout_key, position)
     recorded = {
         "f": f,
-        "f_mean": predict_from_factor(psi_eval, factor, z)[0],
+        **means,
         "log_likelihood": posterior.likelihood.log_prob(posterior.y, f_train, values),
         "projection": project(watch.signs, parameters),
         **values,
@@ -78,6 +68,31 @@ def quantities(
     if watch.hidden_index.size:
         recorded["hidden"] = take(parameters["hidden"], watch.hidden_index)
     return recorded, parameters
+
+
+def _conditioned_outputs(posterior, watch, key, position):
+    """Parameters, outputs at the data and the evaluation points, and E[f | h] there."""
+    factor, z = posterior.condition(position)
+    readout = posterior.readout(key, position, factor, z)
+    scale = posterior.gaussian_scale(position)
+    column = scale[:, None] if scale.ndim else scale
+    f_train = column * (factor.P @ readout)
+    psi, f = column * factor.P, f_train
+    if watch.x_eval is not None:
+        psi = posterior.model.features(position["hidden"], watch.x_eval)
+        f = psi @ readout
+    parameters = {"hidden": position["hidden"], "readout": readout}
+    return parameters, f_train, f, {"f_mean": predict_from_factor(psi, factor, z)[0]}
+
+
+def _moved_outputs(posterior, watch, key, position):
+    """The same where the chain moves the readout and no closed form is known: E[y | f]."""
+    parameters = posterior.network_parameters(position)
+    f = f_train = posterior.model.apply(parameters, posterior.x)
+    if watch.x_eval is not None:
+        f = posterior.model.apply(parameters, watch.x_eval)
+    mean = posterior.likelihood.mean(f, posterior.unknown_values(position))
+    return parameters, f_train, f, {} if mean is None else {"y_mean": mean}
 
 
 def project(signs: list[Array], parameters: Pytree, count: int = NUM_PROJECTIONS) -> Array:

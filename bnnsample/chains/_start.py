@@ -16,6 +16,8 @@ from bnnsample.coordinates import Posterior
 from bnnsample.kernels._spec import KernelSpec
 
 MAX_STARTS = 10
+# Kernels of so many prior draws are averaged; the warm-up takes the chains' own.
+NUM_FITTED = 4
 
 
 def start_chains(
@@ -67,6 +69,24 @@ def start_chains(
         "scale or for float32, or the model's features are not finite; standardise the data, "
         "use float64, or give init="
     )
+
+
+def fitted_to_prior(posterior: Posterior, key: Array, platform: str) -> Posterior:
+    """The posterior with what it learns before any chain moves, from a few prior draws."""
+    if not posterior.is_fitted:
+        return posterior
+
+    def fit(posterior, keys):
+        return posterior.fitted(map_chains(posterior.prior_draw, platform)(keys))
+
+    fitted = jax.jit(fit)(posterior, jax.random.split(key, NUM_FITTED))
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted)):
+        raise FloatingPointError(
+            "no Gaussian surrogate of the likelihood was found: the model's features or the "
+            "log-likelihood's gradient are not finite at prior draws; standardise the data, or "
+            "use float64 or coordinates='standard'"
+        )
+    return fitted
 
 
 def finite_chains(states: Any) -> np.ndarray:

@@ -75,6 +75,7 @@ class _Learner:
         self.parameters = dict(parameters)
         self.averaging = Averaging(target or 0.8, spec.max_step_size, self.dtype)
         self.program = Program(self._chunk, donate=(3,))
+        self.refit = Program(self._refit)
         self.gradients = self.done = 0
         self.acceptance = float("nan")
 
@@ -105,8 +106,8 @@ class _Learner:
             states,
             self.parameters,
             self.gradients,
-            self.program.run_seconds,
-            self.program.compile_seconds,
+            self.program.run_seconds + self.refit.run_seconds,
+            self.program.compile_seconds + self.refit.compile_seconds,
         )
 
     def _advance(self, states, step_size, moments, length, accumulate=False, frozen=False):
@@ -168,20 +169,29 @@ class _Learner:
         if self.adapts_metric:
             self.parameters["inverse_mass_matrix"] = variance
             return states
-        if not self.moments.size:
+        if not self.moments.size and not self.posterior.is_fitted:
             return states
         _, unravel = ravel_pytree(self.posterior.location)
         old = self.posterior
         mean_v, std_v = unravel(mean), unravel(jnp.sqrt(variance))
-        self.posterior = old.with_reference(
+        moved = old.with_reference(
             {k: old.location[k] + old.spread[k] * mean_v[k] for k in mean_v},
             {k: old.spread[k] * std_v[k] for k in std_v},
         )
-        positions = jax.vmap(lambda q: self.posterior.rebase(q, old))(states.position)
+        self.posterior, positions = self.refit(moved, old, states.position)
         num_chains = jax.tree.leaves(positions)[0].shape[0]
         self.gradients += num_chains
         keys = jax.random.split(jax.random.fold_in(self.key, 2**31 - 1), num_chains)
         return self.make_states(self.posterior, keys, positions)
+
+    def _refit(self, moved, old, positions):
+        """The posterior fitted to the chains' positions, and these in its coordinates."""
+
+        def rebased(posterior):
+            return map_chains(lambda q: posterior.rebase(q, old), self.platform)(positions)
+
+        fitted = moved.fitted(rebased(moved)) if moved.is_fitted else moved
+        return fitted, rebased(fitted)
 
     def _try_candidates(self, states, num_trials: int):
         """Keep the candidate with the most ``acceptance^2`` per gradient.

@@ -59,12 +59,13 @@ class Posterior(ABC):
         """Minus the log density relative to N(0, I), a scalar."""
 
     @abstractmethod
-    def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
-        """The readout ``W [p, d]`` of a position; ``factor`` and ``z`` as ``condition`` gives."""
-
-    @abstractmethod
     def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
         """The position of network parameters and of the unknowns' coordinates."""
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs ``d`` of the network."""
+        return self.likelihood.num_outputs(self.y)
 
     def prior_draw(self, key: Array) -> Position:
         """A draw of the position from its reference measure N(0, I)."""
@@ -83,7 +84,7 @@ class Posterior(ABC):
 
     def prior_parameters(self, key: Array) -> Parameters:
         """A draw of the network's parameters from their prior."""
-        return self.model.init(key, self.x, self.width, self.y.shape[1])
+        return self.model.init(key, self.x, self.width, self.num_outputs)
 
     def prior_unknowns(self, key: Array) -> dict[str, Array]:
         """A draw of the unknowns' coordinates ``u`` from N(0, 1)."""
@@ -119,13 +120,36 @@ class Posterior(ABC):
         v = {name: (u[name] - self.location[name]) / self.spread[name] for name in u}
         return {**position, "unknowns": v}
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether ``fitted`` learns from where chains are."""
+        return False
+
+    def fitted(self, positions: Position) -> "Posterior":
+        """The posterior with what it learns from positions ``[chain, ...]``; here nothing."""
+        del positions
+        return self
+
     def condition(self, position: Position) -> tuple[Factor, Array]:
-        """The readout's factor given the hidden layers, and the whitened targets ``[n, d]``."""
+        """The readout's factor given the hidden layers, and the whitened targets ``[n, d]``.
+
+        For a Gaussian likelihood, in any coordinates.
+        """
         psi = self.model.features(position["hidden"], self.x)
         return condition(psi, self.y, self.gaussian_scale(position))
+
+    def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
+        """The readout ``W [p, d]`` of a position, for a Gaussian likelihood.
+
+        ``factor`` and ``z`` as ``condition`` gives them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no conditioned readout")
+
+    def network_parameters(self, position: Position) -> Parameters:
+        """``{"hidden", "readout"}`` of a position in coordinates that move the readout."""
+        raise NotImplementedError(f"{type(self).__name__} does not move the readout")
 
     def gaussian_scale(self, position: Position) -> Array:
         """The noise standard deviation, as the closed forms of the readout need it."""
         scale = self.likelihood.gaussian_scale(self.unknown_values(position))
-        assert scale is not None, "refused before a run: the likelihood is not Gaussian"
         return jnp.asarray(scale, self.y.dtype)

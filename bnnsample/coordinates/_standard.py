@@ -25,6 +25,9 @@ class Standard(Posterior):
     def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
         return position["readout"]
 
+    def network_parameters(self, position: Position) -> Parameters:
+        return {"hidden": position["hidden"], "readout": position["readout"]}
+
     def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
         return {
             "hidden": parameters["hidden"],

@@ -5,7 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 
-from bnnsample.kernels import _elliptical_slice, _infinite_hmc, _infinite_mala, _pcn, _unitwise
+from bnnsample.kernels import (
+    _alternating,
+    _elliptical_slice,
+    _infinite_hmc,
+    _infinite_mala,
+    _pcn,
+    _unitwise,
+)
 from bnnsample.kernels._reference import half_square
 from bnnsample.kernels._spec import KernelSpec, Statistics
 
@@ -111,6 +118,16 @@ def _unitwise_step(key, target, state, parameters):
     return state, _statistics(info, step_size, dtype)
 
 
+def _alternating_step(key, target, state, parameters):
+    law_key, key = jax.random.split(key)
+    dtype = state.potential.dtype
+    step_size, num_steps = _trajectory(law_key, parameters, dtype)
+    kernel = _alternating.build_kernel(parameters["num_readout_steps"])
+    kick_scale = jnp.asarray(parameters["kick_scale"], dtype)
+    state, info = kernel(key, state, target, step_size, num_steps, kick_scale)
+    return state, _statistics(info, step_size, dtype)
+
+
 _TRAJECTORY = {
     "step_size": None,
     "num_integration_steps": 0,
@@ -140,6 +157,20 @@ UNITWISE = KernelSpec(
     view=lambda posterior: posterior.unit_target(),
     needs_units=True,
     static=frozenset({"num_blocks"}),
+)
+ALTERNATING = KernelSpec(
+    "alternating",
+    _init(_alternating),
+    _alternating_step,
+    _log_density,
+    {**_TRAJECTORY, "kick_scale": 1.0, "num_readout_steps": 8},
+    target_acceptance=0.8,
+    max_step_size=QUARTER_TURN,
+    candidates=_quarter_turns,
+    complete=_complete,
+    view=lambda posterior: posterior.alternating_target(),
+    needs_surrogate=True,
+    static=frozenset({"num_readout_steps"}),
 )
 INFINITE_MALA = KernelSpec(
     "infinite_mala",

@@ -15,6 +15,7 @@ COUNTS = (
     "max_evaluations",
     "max_num_doublings",
     "num_blocks",
+    "num_readout_steps",
     "num_proposals",
 )
 
@@ -24,6 +25,7 @@ KERNELS: dict[str, KernelSpec] = {
         _prior_exact.INFINITE_HMC,
         _prior_exact.INFINITE_MALA,
         _prior_exact.UNITWISE,
+        _prior_exact.ALTERNATING,
         _prior_exact.PCN,
         _prior_exact.ELLIPTICAL_SLICE,
         _importance.IMPORTANCE,

@@ -48,6 +48,8 @@ class KernelSpec:
             ``acceptance_rate^2`` per gradient is kept.
         needs_dimensions: refused for a chain with no coordinate to move.
         needs_units: moves the units of the last hidden layer, in collapsed coordinates alone.
+        needs_surrogate: alternates with the readout, in the repriorised coordinates of a
+            likelihood that is not Gaussian.
         is_chain: False: draws are chosen from weighted prior draws before sampling, in collapsed
             coordinates alone, and ``init`` takes that choice for a position.
         is_exact: leaves the posterior invariant (False: biased by its step size).
@@ -70,6 +72,7 @@ class KernelSpec:
     candidates: Callable[[float, Parameters], list[Parameters]] | None = None
     needs_dimensions: bool = False
     needs_units: bool = False
+    needs_surrogate: bool = False
     is_chain: bool = True
     is_exact: bool = True
 

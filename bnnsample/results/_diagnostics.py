@@ -25,9 +25,10 @@ COLUMNS = (
     "ess_per_second",
 )
 # What every run records beside its unknown hyperparameters.
-RECORDED = ("f", "f_mean", "projection", "hidden", "log_likelihood", "y")
+RECORDED = ("f", "f_mean", "y_mean", "projection", "hidden", "log_likelihood", "y")
 _GROUPS = {
     "posterior_mean_function": "f_mean",
+    "expected_observation": "y_mean",
     "function": "f",
     "log_likelihood": "log_likelihood",
     "hidden_weights": "hidden",
@@ -38,6 +39,11 @@ _GROUPS = {
 def unknown_names(record: RunRecord) -> list[str]:
     """The sampled hyperparameters, by the names of their draws."""
     return [name for name in record.draws if name not in RECORDED]
+
+
+def centre(record: RunRecord) -> str:
+    """What a prediction is, by the name of its draws: E[f | h], E[y | f], or f itself."""
+    return next(name for name in ("f_mean", "y_mean", "f") if name in record.draws)
 
 
 def diagnostics(record: RunRecord) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from bnnsample.results._json import to_json
 _DIMS = {
     "f": ("eval_point", "output"),
     "f_mean": ("eval_point", "output"),
+    "y_mean": ("eval_point", "output"),
     "y": ("eval_point", "output"),
     "log_likelihood": ("observation",),
     # Not "projection": xarray makes a variable with the name of its own dimension a coordinate,
@@ -26,6 +27,7 @@ _DIMS = {
 _DESCRIPTIONS = {
     "f": "noise-free function at x_eval, one draw of the readout per draw",
     "f_mean": "E[f | hidden layers] at x_eval, the readout integrated out",
+    "y_mean": "E[y | f] at x_eval: probabilities of classes, rates, means",
     "projection": "fixed random projections of all parameters",
     "hidden": "fixed hidden weights; hidden_index counts through the flattened hidden parameters",
     "noise_scale": "standard deviation of the observation noise",
@@ -33,10 +35,10 @@ _DESCRIPTIONS = {
 
 
 def build_groups(record: RunRecord, created_at: str) -> dict[str, xr.Dataset]:
-    """ArviZ's groups as datasets; ``f``, ``f_mean``, ``y`` and log-likelihoods in y's own units."""
+    """ArviZ's groups as datasets; values and log-likelihoods in y's own units."""
     draws, prior = in_user_units(record, record.draws), in_user_units(record, record.prior)
     unknowns = unknown_names(record)
-    posterior = [*_present(draws, "f", "f_mean", "projection", "hidden"), *unknowns]
+    posterior = [*_present(draws, "f", "f_mean", "y_mean", "projection", "hidden"), *unknowns]
     groups = {
         "posterior": _sampled(record, draws, posterior),
         "posterior_predictive": _sampled(record, draws, _present(draws, "y")),
@@ -44,10 +46,7 @@ def build_groups(record: RunRecord, created_at: str) -> dict[str, xr.Dataset]:
         "sample_stats": _sampled(record, record.sample_stats, list(record.sample_stats)),
         "prior": _sampled(record, prior, [name for name in prior if name != "y"]),
         "prior_predictive": _sampled(record, prior, _present(prior, "y")),
-        "observed_data": xr.Dataset(
-            {"y": (("observation", "output"), record.y)},
-            _indices(record.y, "observation", "output"),
-        ),
+        "observed_data": _observed(record),
         "constant_data": _constant_data(record),
     }
     groups["log_likelihood"] = groups["log_likelihood"].rename({"log_likelihood": "y"})
@@ -72,7 +71,7 @@ def in_user_units(record: RunRecord, draws: Mapping[str, np.ndarray]) -> Mapping
     if is_identity(standardizer):
         return draws
     undone = dict(draws)
-    for name in _present(draws, "f", "f_mean", "y"):
+    for name in _present(draws, "f", "f_mean", "y_mean", "y"):
         undone[name] = standardizer.undo_values(draws[name])
     if "log_likelihood" in draws:
         undone["log_likelihood"] = standardizer.undo_log_density(draws["log_likelihood"])
@@ -83,8 +82,8 @@ def _sampled(record: RunRecord, draws: Mapping[str, np.ndarray], names: list[str
     dataset = xr.Dataset()
     for name in names:
         array = draws[name]
-        dims = ("chain", "draw", *_DIMS.get(name, ()))
-        coords = _indices(array, *dims)
+        dims = ("chain", "draw", *_dims(record, name, array))
+        coords = _indices(array, *dims) | _output_names(record, array, dims)
         if name == "hidden":
             coords["hidden_index"] = record.hidden_index
         attributes = {"description": _DESCRIPTIONS[name]} if name in _DESCRIPTIONS else {}
@@ -93,6 +92,27 @@ def _sampled(record: RunRecord, draws: Mapping[str, np.ndarray], names: list[str
         variable = xr.DataArray(array, coords, dims, name, attributes)
         dataset[name] = variable
     return dataset
+
+
+def _dims(record: RunRecord, name: str, array: np.ndarray) -> tuple[str, ...]:
+    """Targets are called ``target`` where they are not the network's outputs one by one."""
+    dims = _DIMS.get(name, ())
+    if name in ("y", "y_mean") and array.shape[-1] != record.draws["f"].shape[-1]:
+        return (*dims[:-1], "target")
+    return dims
+
+
+def _output_names(record: RunRecord, array: np.ndarray, dims: tuple[str, ...]) -> dict[str, Any]:
+    names = record.settings.get("output_names")
+    return {"output": names} if names and dims[-1] == "output" else {}
+
+
+def _observed(record: RunRecord) -> xr.Dataset:
+    dims = ("observation", _dims(record, "y", record.y)[-1])
+    coords = _indices(record.y, *dims) | _output_names(record, record.y, dims)
+    classes = record.settings.get("classes")
+    attributes = {"classes": [str(label) for label in classes]} if classes else {}
+    return xr.Dataset({"y": (dims, record.y, attributes)}, coords)
 
 
 def _constant_data(record: RunRecord) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """The posterior predictive at new inputs, the readout integrated out in closed form."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jax import Array
 from bnnsample import _data
 from bnnsample._precision import precision
 from bnnsample._record import KeptParameters, RunRecord
+from bnnsample._standardize import Standardizer
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
 from bnnsample.models import Model
@@ -24,13 +26,16 @@ Pytree = Any
 class Prediction(NamedTuple):
     """Predictions ``[m, d]`` (``[m]`` when y was given as ``[n]``), in y's own units.
 
+    All are of ``E[y | f]``: the noise-free function itself for a Gaussian likelihood, class
+    probabilities for labels (``[m, classes]``, or of the second of two ``[m]``), rates for counts;
+    of ``f`` for a likelihood of the user's own that does not tell.
+
     Attributes:
-        mean: posterior mean of the noise-free function.
-        std: standard deviation of the noise-free function.
+        mean: posterior mean: the expected new observation.
+        std: standard deviation over the posterior, without observation noise.
         predictive_std: standard deviation of a new observation, noise included; None where
             the noise at these inputs is not known (a scale given per training point).
-        draws: draws of the noise-free function ``[s, m, d]`` (or ``[s, m]``), chain by chain;
-            None unless asked for.
+        draws: draws ``[s, m, d]`` (or ``[s, m]``), chain by chain; None unless asked for.
     """
 
     mean: np.ndarray
@@ -45,30 +50,39 @@ def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction
     x_user = checked_inputs(record, x)
     inputs = record.standardizer.inputs(x_user)
     with precision(posterior.y.dtype), quiet_blas(jax.default_backend()):
-        totals = _Totals(inputs.shape[0], posterior.y.shape[1])
-        draws = []
+        totals, draws = _Totals(), []
         at_training = np.array_equal(x_user, record.x)
         for parameters, values in _kept_draws(kept):
-            mean, variance, f = _one_draw(posterior, parameters, values, inputs)
-            totals.add(mean, variance, _noise_variance(posterior, values, at_training))
+            moments = _one_draw(posterior, parameters, values, inputs, at_training)
+            totals.add(*moments[:3])
             if return_draws:
-                draws.append(f)
+                draws.append(moments.draw)
     return _in_user_units(record, totals, np.stack(draws) if return_draws else None)
 
 
-def _one_draw(
-    posterior: Posterior, parameters: dict[str, Pytree], values: dict[str, Array], x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """E[f | h] ``[m, d]``, var[f | h] ``[m]`` and f itself ``[m, d]`` of one kept draw.
+class _Moments(NamedTuple):
+    """Of one kept draw: mean ``[m, k]``, variance around it ``[m, 1]``, the noise's (None where
+    not known, else broadcast to ``[m, k]``), and the draw itself ``[m, k]``."""
 
-    In blocks of one shape, so that memory stays bounded and one program serves every x.
-    """
+    mean: np.ndarray
+    variance: np.ndarray
+    noise: np.ndarray | None
+    draw: np.ndarray
+
+
+def _one_draw(
+    posterior: Posterior,
+    parameters: dict[str, Pytree],
+    values: dict[str, Array],
+    x: np.ndarray,
+    at_training: bool,
+) -> _Moments:
+    """In blocks of one shape, so that memory stays bounded and one program serves every x."""
     model, hidden, readout = posterior.model, parameters["hidden"], parameters["readout"]
-    y = jnp.asarray(posterior.y)
-    scale = posterior.likelihood.gaussian_scale(values)
+    likelihood, y = posterior.likelihood, jnp.asarray(posterior.y)
     conditioned = None
-    if scale is not None:
-        scale = jnp.asarray(scale, y.dtype)
+    if likelihood.is_gaussian:
+        scale = jnp.asarray(likelihood.gaussian_scale(values), y.dtype)
         conditioned = _condition(model, jnp.asarray(posterior.x), y, hidden, scale)
     blocks = []
     for start in range(0, len(x), BLOCK):
@@ -78,7 +92,11 @@ def _one_draw(
         block = _moments(model, hidden, readout, conditioned, padded)
         blocks.append([np.asarray(a)[: len(part)] for a in block])
     mean, variance, f = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return mean, variance, f
+    noise = likelihood.variance(jnp.asarray(f), values, at_training)
+    if not likelihood.is_gaussian:
+        expected = likelihood.mean(jnp.asarray(f), values)
+        mean = f = f if expected is None else np.asarray(expected)
+    return _Moments(mean, variance[:, None], None if noise is None else np.asarray(noise), f)
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
@@ -106,39 +124,31 @@ def _moments(
 class _Totals:
     """Mean and variance over draws by the law of total variance, summed in float64 (Welford)."""
 
-    def __init__(self, num_points: int, num_outputs: int):
+    def __init__(self) -> None:
         self.count = 0
-        self.mean = np.zeros((num_points, num_outputs))
-        self.squares = np.zeros((num_points, num_outputs))
-        self.conditional = np.zeros((num_points, 1))
-        self.noise: np.ndarray | None = np.zeros((num_points, 1))
+        self.mean: Any = np.float64(0)
+        self.squares: Any = np.float64(0)
+        self.conditional: Any = np.float64(0)
+        self.noise: Any = np.float64(0)
 
     def add(self, mean: np.ndarray, variance: np.ndarray, noise: np.ndarray | None) -> None:
         self.count += 1
         change = mean - self.mean
-        self.mean += change / self.count
-        self.squares += change * (mean - self.mean)
-        self.conditional += variance[:, None]
-        self.noise = None if noise is None or self.noise is None else self.noise + noise
+        self.mean = self.mean + change / self.count
+        self.squares = self.squares + change * (mean - self.mean)
+        self.conditional = self.conditional + variance.astype(np.float64)
+        known = noise is not None and self.noise is not None
+        self.noise = self.noise + np.asarray(noise, np.float64) if known else None
 
     @property
     def variance(self) -> np.ndarray:
         return (self.squares + self.conditional) / self.count
 
 
-def _noise_variance(
-    posterior: Posterior, values: dict[str, Array], at_training: bool
-) -> np.ndarray | None:
-    variance = posterior.likelihood.noise_variance(values, at_training)
-    if variance is None:
-        return None
-    return np.asarray(variance, np.float64).reshape(-1, 1)
-
-
 def _in_user_units(record: RunRecord, totals: _Totals, draws: np.ndarray | None) -> Prediction:
     assert record.posterior is not None
     dtype = np.dtype(record.posterior.y.dtype)
-    undo = record.standardizer
+    undo = _undoing(record, totals.mean.shape[1])
     mean = undo.undo_values(totals.mean).astype(dtype)
     std = undo.undo_std(np.sqrt(totals.variance)).astype(dtype)
     predictive = None
@@ -151,11 +161,20 @@ def _in_user_units(record: RunRecord, totals: _Totals, draws: np.ndarray | None)
             "broke down, or x lies too far out; use float64 or a larger noise scale"
         )
     draws = None if draws is None else undo.undo_values(draws)
-    if record.y_was_vector:
+    if record.y_was_vector and mean.shape[1] == 1:
         mean, std = mean[:, 0], std[:, 0]
         predictive = None if predictive is None else predictive[:, 0]
         draws = None if draws is None else draws[..., 0]
     return Prediction(mean, std, predictive, draws)
+
+
+def _undoing(record: RunRecord, size: int) -> Standardizer:
+    """The standardisation of predictions of ``size`` outputs: of probabilities there is none."""
+    undo = record.standardizer
+    if len(undo.y_mean) == size:
+        return undo
+    zero = np.zeros(size, undo.y_mean.dtype)
+    return dataclasses.replace(undo, y_mean=zero, y_std=zero + 1)
 
 
 def _kept_draws(kept: KeptParameters):

@@ -10,13 +10,34 @@ import numpyro.distributions as dist
 
 from bnnsample._precision import precision
 from bnnsample._standardize import Standardizer
-from bnnsample.coordinates import COORDINATES, Posterior
-from bnnsample.likelihoods import Gaussian, Likelihood
+from bnnsample.coordinates import Posterior, chosen
+from bnnsample.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Laplace,
+    Likelihood,
+    Poisson,
+    StudentT,
+)
 from bnnsample.models import Model, cnn, mlp, resnet
 
 # Models that are looked up by name, each with plain values as arguments.
 MODELS: dict[str, Callable[..., Model]] = {
     factory.__name__: factory for factory in (mlp, cnn, resnet)
+}
+LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
+    family.__name__: family
+    for family in (
+        Bernoulli,
+        Categorical,
+        Gaussian,
+        HeteroscedasticGaussian,
+        Laplace,
+        Poisson,
+        StudentT,
+    )
 }
 # Priors of a positive scale that are looked up by name, each with numbers as arguments.
 PRIORS: dict[str, type[dist.Distribution]] = {
@@ -48,17 +69,24 @@ def rebuild_model(settings: Mapping[str, Any]) -> Model | None:
 
 
 def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
-    """A ``Gaussian`` with numbers or a known prior; None for any other likelihood."""
-    if settings.get("likelihood") != "Gaussian":
+    """A likelihood of ``LIKELIHOODS`` with numbers or known priors; None for any other."""
+    family = LIKELIHOODS.get(settings.get("likelihood", ""))
+    if family is None:
         return None
-    scale = settings["scale"]
-    if not isinstance(scale, Mapping):
-        return Gaussian(scale)
-    arguments = dict(scale)
+    arguments = {name: settings[name] for name in ("df", "classes", "scale") if name in settings}
+    if isinstance(arguments.get("scale"), Mapping):
+        arguments["scale"] = _rebuild_prior(arguments["scale"])
+        if arguments["scale"] is None:
+            return None
+    return family(**{name: value for name, value in arguments.items() if value != []})
+
+
+def _rebuild_prior(described: Mapping[str, Any]) -> dist.Distribution | None:
+    arguments = dict(described)
     family = PRIORS.get(arguments.pop("distribution"))
     if family is None or set(arguments) != set(family.arg_constraints):
         return None
-    return Gaussian(family(**{name: float(value) for name, value in arguments.items()}))
+    return family(**{name: float(value) for name, value in arguments.items()})
 
 
 def rebuild_posterior(
@@ -77,7 +105,7 @@ def rebuild_posterior(
         return None
     width = settings["width"]
     with precision(y.dtype):
-        return COORDINATES[settings["coordinates"]](
+        return chosen(settings["coordinates"], likelihood)[1](
             model,
             likelihood,
             tuple(width) if isinstance(width, list) else width,

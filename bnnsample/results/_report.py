@@ -11,7 +11,13 @@ from bnnsample._weights import LARGEST_K_HAT
 from bnnsample.results._verdict import LABELS, findings, target_acceptance
 
 WIDTH = 88
-_FUNCTION_SPACE = ("posterior_mean_function", "function", "log_likelihood", "hyperparameters")
+_FUNCTION_SPACE = (
+    "posterior_mean_function",
+    "expected_observation",
+    "function",
+    "log_likelihood",
+    "hyperparameters",
+)
 _WEIGHT_SPACE = ("hidden_weights", "projections")
 _GRADIENT_FREE = ("pcn", "elliptical_slice", "importance")
 _PERMUTATION = (
@@ -39,7 +45,7 @@ def evaluations(record: RunRecord) -> str:
 
 def _header(record: RunRecord) -> str:
     settings = record.settings
-    chains, draws = record.draws["f_mean"].shape[:2]
+    chains, draws = record.draws["f"].shape[:2]
     thin = settings.get("thin", 1)
     lines = [
         f"{settings.get('kernel')} in {settings.get('coordinates')} coordinates, width "

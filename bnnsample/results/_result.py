@@ -34,12 +34,14 @@ class Result:
     def idata(self) -> Any:
         """The draws in ArviZ's schema: InferenceData (ArviZ 0.x) or ``xarray.DataTree`` (1.x).
 
-        ``posterior`` holds ``f`` and ``f_mean`` (chain, draw, eval_point, output),
-        ``projection``, ``hidden`` and every sampled hyperparameter; ``posterior_predictive`` and
+        ``posterior`` holds ``f`` and ``f_mean`` (chain, draw, eval_point, output; where the
+        likelihood is not Gaussian ``y_mean``, E[y | f], in place of ``f_mean``), ``projection``,
+        ``hidden`` and every sampled hyperparameter; ``posterior_predictive`` and
         ``prior_predictive`` hold ``y``; ``log_likelihood`` ``y`` (chain, draw, observation);
-        ``prior``, ``sample_stats``, ``observed_data`` and ``constant_data`` as usual. ``f``,
-        ``f_mean``, ``y`` and the log-likelihood are in the units of the y that was given; the
-        noise scale and ``lp`` are in the sampler's (standardised, if ``standardize=True``).
+        ``prior``, ``sample_stats``, ``observed_data`` and ``constant_data`` as usual. Values and
+        the log-likelihood are in the units of the y that was given; the noise scale and ``lp``
+        are in the sampler's (standardised, if ``standardize=True``). Where the outputs are
+        classes, their names are the coordinates of ``output``.
         """
         return _arviz.wrap(build_groups(self._record, self._created_at))
 
@@ -47,15 +49,15 @@ class Result:
         """ArviZ's table, one row per quantity: mean, sd, interval, mcse, ess_bulk, ess_tail, r_hat.
 
         Args:
-            var_names: names in ``idata.posterior``; default the posterior-mean function, the
-                hyperparameters, projections and hidden weights.
+            var_names: names in ``idata.posterior``; default the posterior-mean function (or
+                E[y | f]), the hyperparameters, projections and hidden weights.
             options: passed on to ArviZ's ``summary`` (``round_to``, ``kind``, ...). The names of
                 the interval's columns and its probability are those of the installed ArviZ.
 
         Raises:
             ValueError: a name that is not in ``idata.posterior``.
         """
-        available = ["f_mean", *unknown_names(self._record), "projection", "hidden", "f"]
+        available = ["f_mean", "y_mean", *unknown_names(self._record), "projection", "hidden", "f"]
         available = [name for name in available if name in self._record.draws]
         if isinstance(var_names, str):
             var_names = [var_names]
@@ -68,7 +70,8 @@ class Result:
     def diagnostics(self) -> pd.DataFrame:
         """ESS and R-hat per group of quantities, function space first.
 
-        Rows (those that the run has): ``posterior_mean_function`` (E[f | h]), ``function``,
+        Rows (those that the run has): ``posterior_mean_function`` (E[f | h]) or
+        ``expected_observation`` (E[y | f], class probabilities, say), ``function``,
         ``log_likelihood``, ``hidden_weights``, ``projections``, ``hyperparameters``. Columns:
         ``ess_bulk_median``, ``ess_bulk_min``, ``ess_tail_min``, ``r_hat_max`` over the group's
         quantities, capped at the number of draws; ``ess_per_gradient`` and ``ess_per_second``
@@ -85,11 +88,13 @@ class Result:
     def predict(self, x: Any, return_draws: bool = False) -> Prediction:
         """The posterior predictive at inputs ``x [m, ...]``, in y's own units.
 
-        Averages over the kept parameter draws. Given the hidden layers the readout is
-        integrated out in closed form (Rao-Blackwell), whatever the coordinates: ``mean`` is the
-        average of E[f | h], ``std^2`` the average of var[f | h] plus the variance of E[f | h]
-        over draws, and ``predictive_std^2`` adds the average noise variance. Memory does not
-        grow with the number of draws, unless ``return_draws``.
+        Averages over the kept parameter draws. For a Gaussian likelihood the readout is
+        integrated out in closed form given the hidden layers (Rao-Blackwell), whatever the
+        coordinates: ``mean`` is the average of E[f | h], ``std^2`` the average of var[f | h] plus
+        the variance of E[f | h] over draws, and ``predictive_std^2`` adds the average noise
+        variance. For any other, ``mean`` is the average of E[y | f] over draws: class
+        probabilities ``[m, classes]``, rates. Memory does not grow with the number of draws,
+        unless ``return_draws``.
 
         Args:
             x: new inputs in the shape of the training inputs; integers and DataFrames are
@@ -280,7 +285,7 @@ class Result:
 
     def __repr__(self) -> str:
         settings = self._record.settings
-        chains, draws = self._record.draws["f_mean"].shape[:2]
+        chains, draws = self._record.draws["f"].shape[:2]
         return (
             f"<bnnsample.Result: {settings.get('kernel')} in {settings.get('coordinates')} "
             f"coordinates, width {settings.get('width')},\n"

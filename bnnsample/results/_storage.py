@@ -28,7 +28,7 @@ _COUNTERS = (
 )
 _STANDARDIZER = tuple(field.name for field in dataclasses.fields(Standardizer))
 # Stored in y's units for ArviZ; undoing that would round.
-_RESCALED = ("f", "f_mean", "y", "log_likelihood")
+_RESCALED = ("f", "f_mean", "y_mean", "y", "log_likelihood")
 
 
 def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False) -> None:

@@ -8,17 +8,25 @@ import pandas as pd
 
 from bnnsample._record import RunRecord
 from bnnsample.kernels._registry import KERNELS
+from bnnsample.results._diagnostics import centre
 from bnnsample.results._ess import MIN_DRAWS
 
 # Vehtari et al. 2021, section 4.
 R_HAT_LIMIT = 1.01
 ESS_WANTED = 400
 ACCEPTANCE_TOLERANCE = 0.15
-_FUNCTION = ("posterior_mean_function", "function", "log_likelihood", "hyperparameters")
+_FUNCTION = (
+    "posterior_mean_function",
+    "expected_observation",
+    "function",
+    "log_likelihood",
+    "hyperparameters",
+)
 
 
 LABELS = {
     "posterior_mean_function": "posterior-mean function",
+    "expected_observation": "expected observation",
     "function": "function",
     "log_likelihood": "log-likelihood",
     "hyperparameters": "hyperparameters",
@@ -38,7 +46,7 @@ def findings(record: RunRecord, table: pd.DataFrame) -> list[Finding]:
     """Every problem found, the gravest first; an empty list is a clean bill of health."""
     rules = (_too_few, _never_moved, _r_hat, _ess, _divergences, _acceptance, _biased, _stopped)
     found = [finding for rule in rules if (finding := rule(record, table)) is not None]
-    if record.draws["f_mean"].shape[0] == 1:
+    if record.draws["f"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
         found.append(Finding(text + "independent chains agree.", False))
     return sorted(found, key=lambda finding: not finding.is_serious)
@@ -52,7 +60,7 @@ def target_acceptance(record: RunRecord) -> float | None:
 
 
 def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
-    draws = record.draws["f_mean"].shape[1]
+    draws = record.draws["f"].shape[1]
     if draws >= MIN_DRAWS:
         return None
     return Finding(
@@ -63,11 +71,11 @@ def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 
 def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
-    if record.draws["f_mean"].shape[1] < MIN_DRAWS:
+    if record.draws["f"].shape[1] < MIN_DRAWS:
         return None
-    if not all(np.isfinite(record.draws[name]).all() for name in ("f", "f_mean")):
+    if not all(np.isfinite(record.draws[name]).all() for name in ("f", centre(record))):
         return Finding("Some draws of the function are not finite. Run in float64.", True)
-    if not math.isnan(table.ess_bulk_median["posterior_mean_function"]):
+    if not math.isnan(table.ess_bulk_median.iloc[0]):
         return None
     return Finding(
         "The chains never moved: no proposal was accepted. Use a smaller step_size or a longer "
@@ -92,7 +100,7 @@ def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table[["ess_bulk_min", "ess_tail_min"]].min(axis=1), largest=False)
     if not worst < ESS_WANTED:
         return None
-    chains, draws = record.draws["f_mean"].shape[:2]
+    chains, draws = record.draws["f"].shape[:2]
     factor = ESS_WANTED / worst
     asked = math.ceil(factor * draws / 100) * 100
     return Finding(
@@ -155,7 +163,7 @@ def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 def _stopped(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     if not record.interrupted:
         return None
-    done = record.draws["f_mean"].shape[1]
+    done = record.draws["f"].shape[1]
     asked = record.settings.get("num_samples")
     return Finding(f"The run was interrupted after {done} of {asked} draws per chain.", False)
 

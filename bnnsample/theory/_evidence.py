@@ -21,8 +21,9 @@ from bnnsample._weights import (
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._prior_draws import Weigher
 from bnnsample.coordinates import Collapsed, Posterior
-from bnnsample.likelihoods import Gaussian, Likelihood
+from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
+from bnnsample.theory._gaussian_only import require_gaussian
 from bnnsample.theory._importance import importance_estimate
 from bnnsample.theory._smc import TARGET_ESS, TemperedSMC
 from ntk import check_backend
@@ -115,11 +116,8 @@ def evidence(
         FloatingPointError: the log marginal likelihood is not finite at half of the prior draws.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
-    problem = make_problem(data, None, False)
-    likelihood = Gaussian() if likelihood is None else likelihood
-    if not isinstance(likelihood, Likelihood):
-        raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
-    likelihood.check(problem.y)
+    problem = make_problem(data, None, False, likelihood)
+    likelihood = problem.likelihood
     with precision(problem.dtype):
         check_model(model, problem.x, width)
         x, y, _ = problem.arrays()
@@ -144,6 +142,7 @@ def evidence_of(
     seed = checked_seed(seed)
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+    require_gaussian("the evidence", posterior.likelihood)
     platform = jax.default_backend()
     with precision(posterior.y.dtype), quiet_blas(platform):
         check_backend(platform)

@@ -78,7 +78,7 @@ def _ntk(posterior: Posterior, parameters: Any, x: Array) -> Array:
 
 def _at_prior(posterior: Posterior, key: Array, dtype: Any):
     def draw(index: int):
-        model, outputs = posterior.model, posterior.y.shape[1]
+        model, outputs = posterior.model, posterior.num_outputs
         one = jnp.asarray(posterior.x[:1], dtype)
         return model.init(jax.random.fold_in(key, index), one, posterior.width, outputs)
 

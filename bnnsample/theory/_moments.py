@@ -13,6 +13,7 @@ from bnnsample.coordinates import Posterior
 from bnnsample.models import Model
 from bnnsample.repriorisation._factor import Factor, condition, solve_lower
 from bnnsample.repriorisation._readout import predict_from_factor
+from bnnsample.theory._gaussian_only import require_gaussian
 from bnnsample.theory._limit import WideKernel
 from ntk import gp
 
@@ -39,12 +40,8 @@ def scales_of(posterior: Posterior, kept: KeptParameters) -> np.ndarray:
     """
     chains, draws = kept.parameters["readout"].shape[:2]
     values = {name: jnp.asarray(v) for name, v in kept.unknowns.items()}
+    require_gaussian("compare_to_theory()", posterior.likelihood)
     scale = posterior.likelihood.gaussian_scale(values)
-    if scale is None:
-        raise ValueError(
-            "compare_to_theory() needs a Gaussian likelihood, for which the wide limit has a "
-            f"closed form, got {type(posterior.likelihood).__name__}"
-        )
     known = np.asarray(scale, float)
     return known if kept.unknowns else np.broadcast_to(known, (chains, draws, *known.shape))
 

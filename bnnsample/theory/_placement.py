@@ -31,21 +31,13 @@ def placed(posterior: Posterior, kernel: Array) -> Posterior:
     """The posterior with its unknowns' Gaussian reference where one kernel puts them.
 
     At the mode, with the spread of the curvature there (Laplace).
-
-    Raises:
-        ValueError: the likelihood is not Gaussian.
     """
     unknowns = posterior.likelihood.unknowns
 
     def scale_at(u: dict[str, Array]) -> Array:
-        scale = posterior.likelihood.gaussian_scale(values_of(unknowns, u))
-        if scale is None:
-            name = type(posterior.likelihood).__name__
-            raise ValueError(f"will_it_help() needs a Gaussian likelihood, got {name}")
-        return scale
+        return posterior.likelihood.gaussian_scale(values_of(unknowns, u))
 
     if not unknowns:
-        scale_at({})
         return posterior
     flat, unravel = ravel_pytree(posterior.location)
 

@@ -23,8 +23,9 @@ from bnnsample.kernels._prior_exact import (
     MOST_STEPS_FOR_GENTLE_KICK,
     QUARTER_TURN,
 )
-from bnnsample.likelihoods import Gaussian, Likelihood
+from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
+from bnnsample.theory._gaussian_only import require_gaussian
 from bnnsample.theory._placement import mean_kernel, placed
 from bnnsample.theory._trials import Trials, acceptance_of, spread_for
 
@@ -110,11 +111,9 @@ def will_it_help(
     num_draws = checked_counts(num_draws=num_draws)["num_draws"]
     if num_draws < 8:
         raise ValueError(f"num_draws must be at least 8, got {num_draws}")
-    likelihood = Gaussian() if likelihood is None else likelihood
-    if not isinstance(likelihood, Likelihood):
-        raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
-    problem = make_problem(data, None, standardize)
-    likelihood.check(problem.y)
+    problem = make_problem(data, None, standardize, likelihood)
+    likelihood = problem.likelihood
+    require_gaussian("will_it_help()", likelihood)
     platform = jax.default_backend()
     with precision(problem.dtype), quiet_blas(platform):
         check_model(model, problem.x, width)

@@ -59,7 +59,7 @@ def test_samples_are_normal_with_the_scale_of_their_point(case):
 def test_noise_variance_is_the_square_of_the_scale(case):
     likelihood, values, sigma = CASES[case]
     values = cast(values, jnp.float64)
-    variance = likelihood.noise_variance(values, True)
+    variance = likelihood.variance(jnp.zeros((N, D)), values, True)
     np.testing.assert_allclose(np.broadcast_to(variance, N), sigma**2, rtol=1e-14)
     scale = likelihood.gaussian_scale(values)
     np.testing.assert_allclose(np.broadcast_to(scale, N), sigma, rtol=1e-14)

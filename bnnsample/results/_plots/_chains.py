@@ -5,12 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnnsample._record import RunRecord
-from bnnsample.results._diagnostics import subset, unknown_names
+from bnnsample.results._diagnostics import centre, subset, unknown_names
 from bnnsample.results._ess import MIN_DRAWS, bulk_ess, tail_ess
 from bnnsample.results._idata import in_user_units
 from bnnsample.results._plots._style import MEAN, REFERENCE, chain_colour, grid, legend_below
 from bnnsample.results._verdict import ESS_WANTED
 
+LABEL = {"f_mean": "E[f | h]", "y_mean": "E[y | f]", "f": "f"}
 NUM_POINTS, NUM_UNKNOWNS, NUM_BINS, NUM_CHECKPOINTS = 3, 2, 20, 12
 
 
@@ -55,8 +56,8 @@ def rank(record: RunRecord) -> Figure:
 
 
 def ess(record: RunRecord) -> Figure:
-    """ESS of the posterior-mean function against the number of draws: a straight line is good."""
-    draws = subset(record.draws["f_mean"], limit=64)
+    """ESS of E[f | h], or E[y | f], against the number of draws: a straight line is good."""
+    draws = subset(record.draws[centre(record)], limit=64)
     chains, total = draws.shape[:2]
     checkpoints = np.unique(np.linspace(0, total, NUM_CHECKPOINTS + 1).astype(int)[1:])
     checkpoints = checkpoints[checkpoints >= MIN_DRAWS]
@@ -75,7 +76,7 @@ def ess(record: RunRecord) -> Figure:
     ax.plot(limit, limit, "--", color=REFERENCE, linewidth=1, label="independent draws")
     ax.axhline(ESS_WANTED, color=REFERENCE, linewidth=1, label=f"wanted: {ESS_WANTED}")
     ax.set(
-        title="Effective sample size of the posterior-mean function",
+        title=f"Effective sample size of {LABEL[centre(record)]}",
         xlabel="draws, all chains",
         ylabel="effective sample size",
         xlim=(0, None),
@@ -87,11 +88,12 @@ def ess(record: RunRecord) -> Figure:
 
 def _selected(record: RunRecord) -> list[tuple[str, np.ndarray]]:
     """A few labelled quantities ``[chain, draw]``: evenly spaced function values, unknowns."""
-    f_mean = in_user_units(record, record.draws)["f_mean"]
-    points, outputs = f_mean.shape[2:]
+    name = centre(record)
+    values = in_user_units(record, record.draws)[name]
+    points, outputs = values.shape[2:]
     chosen = np.unique(np.linspace(0, points - 1, min(points, NUM_POINTS)).round().astype(int))
     output = "" if outputs == 1 else ", output 0"
-    quantities = [(f"E[f | h] at point {i}{output}", f_mean[:, :, i, 0]) for i in chosen]
+    quantities = [(f"{LABEL[name]} at point {i}{output}", values[:, :, i, 0]) for i in chosen]
     for name in unknown_names(record)[:NUM_UNKNOWNS]:
         quantities.append((name, record.draws[name]))
     return quantities

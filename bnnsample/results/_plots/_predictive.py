@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnnsample._record import RunRecord
+from bnnsample.results._diagnostics import centre
 from bnnsample.results._idata import in_user_units
 from bnnsample.results._plots._style import DATA, MEAN, REFERENCE, grid, legend_below
 
@@ -29,9 +30,9 @@ def predictive(record: RunRecord) -> Figure:
     Against x where x is one-dimensional; against the observed targets where the evaluation
     points are the training inputs; in order of the mean otherwise.
     """
-    outputs = min(record.y.shape[1], MAX_OUTPUTS)
+    outputs = min(record.draws[centre(record)].shape[-1], MAX_OUTPUTS)
     one_dimensional = record.x[0].size == 1
-    at_training = np.array_equal(record.x, record.x_eval)
+    at_training = np.array_equal(record.x, record.x_eval) and _is_of_targets(record)
     if one_dimensional:
         panel, title = _against_x, "Posterior predictive"
     elif at_training:
@@ -50,13 +51,21 @@ def predictive(record: RunRecord) -> Figure:
 
 def _band(record: RunRecord, output: int) -> _Band:
     draws = in_user_units(record, record.draws)
-    f_mean, f = (draws[name][..., output].astype(np.float64) for name in ("f_mean", "f"))
-    y = draws["y"][..., output].astype(np.float64) if "y" in draws else None
+    name = centre(record)
+    spread_of = "f" if name == "f_mean" else name
+    centred, f = (draws[name][..., output].astype(np.float64) for name in (name, spread_of))
+    with_y = "y" in draws and _is_of_targets(record)
+    y = draws["y"][..., output].astype(np.float64) if with_y else None
     return _Band(
-        f_mean.mean(axis=(0, 1)),
+        centred.mean(axis=(0, 1)),
         f.std(axis=(0, 1)),
         None if y is None else y.std(axis=(0, 1)),
     )
+
+
+def _is_of_targets(record: RunRecord) -> bool:
+    """Whether predictions are of the targets themselves, and not of probabilities of classes."""
+    return record.draws[centre(record)].shape[-1] == record.y.shape[1]
 
 
 def _fill(ax: Axes, at: np.ndarray, band: _Band, order: np.ndarray) -> None:
@@ -76,6 +85,9 @@ def _against_x(ax: Axes, record: RunRecord, band: _Band, output: int) -> None:
     x_eval = record.x_eval.reshape(-1)
     order = np.argsort(x_eval, kind="stable")
     _fill(ax, x_eval[order], band, order)
+    if not _is_of_targets(record):
+        ax.set(xlabel="x", ylabel="E[y | f]")
+        return
     ax.plot(
         record.x.reshape(-1),
         record.y[:, output],

@@ -1,0 +1,108 @@
+"""Repriorised coordinates for any likelihood, through a Gaussian surrogate of it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bnnsample.coordinates._posterior import Parameters, Position, Posterior
+from bnnsample.kernels import AlternatingTarget, Conditioned
+from bnnsample.repriorisation._factor import Factor, condition, posterior_mean
+from bnnsample.repriorisation._image import Image, image_of
+from bnnsample.repriorisation._map import apply_inverse_root, apply_root
+from bnnsample.surrogates import Surrogate, fit
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class SurrogateRepriorised(Posterior):
+    """Position ``(h, phi_W)`` with ``W = mu + A phi_W`` of a Gaussian surrogate.
+
+    With pseudo-targets ``z`` and precisions ``s`` in the likelihood's place the density of the
+    position is that of repriorised coordinates times ``p(y | f) / N(z; f, 1 / s)``, exact for
+    any surrogate. The better the surrogate, the flatter the potential.
+
+    Attributes:
+        surrogate: fitted to the hidden layers of prior draws, and again by the warm-up.
+    """
+
+    surrogate: Surrogate | None = None
+
+    def potential(self, position: Position) -> Array:
+        image = self._image(position["hidden"])
+        return self._potential(image, image.of(position["readout"]), position["unknowns"])
+
+    def network_parameters(self, position: Position) -> Parameters:
+        """``{"hidden", "readout"}`` of a position."""
+        factor, z = self._condition(position["hidden"])
+        readout = posterior_mean(factor, z) + apply_root(factor, position["readout"])
+        return {"hidden": position["hidden"], "readout": readout}
+
+    def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
+        factor, z = self._condition(parameters["hidden"])
+        phi = apply_inverse_root(factor, parameters["readout"] - posterior_mean(factor, z))
+        return {"hidden": parameters["hidden"], "readout": phi, "unknowns": dict(unknowns)}
+
+    def alternating_target(self) -> AlternatingTarget:
+        """The potential, and what it is given the hidden layers."""
+
+        def conditioned(hidden) -> Conditioned:
+            image = self._image(hidden)
+
+            def potential(at, unknowns):
+                return self._potential(image, at, unknowns)
+
+            return Conditioned(image.of, image.back, image.gram, potential)
+
+        return AlternatingTarget(self.potential, conditioned)
+
+    def rebase(self, position: Position, old: "Posterior") -> Position:
+        assert isinstance(old, SurrogateRepriorised)
+        moved = super().rebase(position, old)
+        return self.position_of(old.network_parameters(position), moved["unknowns"])
+
+    @property
+    def is_fitted(self) -> bool:
+        return True
+
+    def fitted(self, positions: Position) -> "SurrogateRepriorised":
+        """The same posterior with the surrogate fitted to positions ``[chain, ...]``.
+
+        To the kernel of their hidden layers and the middle of their unknowns, both averaged over
+        chains.
+        """
+
+        def gram(hidden):
+            psi = self.model.features(hidden, self.x)
+            return psi @ psi.T
+
+        kernel = jnp.mean(jax.lax.map(gram, positions["hidden"]), axis=0)
+        middle = jax.tree.map(lambda v: jnp.mean(v, axis=0), positions["unknowns"])
+        values = self.unknown_values({"unknowns": middle})
+
+        def log_prob(f):
+            return self.likelihood.log_prob(self.y, f, values)
+
+        return dataclasses.replace(self, surrogate=fit(log_prob, kernel, self.num_outputs))
+
+    def _condition(self, hidden) -> tuple[Factor, Array]:
+        assert self.surrogate is not None, "the surrogate is fitted before chains start"
+        psi = self.model.features(hidden, self.x)
+        return condition(psi, self.surrogate.target, 1 / self.surrogate.root)
+
+    def _image(self, hidden) -> Image:
+        return image_of(*self._condition(hidden))
+
+    def _potential(self, image: Image, at: Array, unknowns: dict[str, Array]) -> Array:
+        """Minus ``log p(y | f) + log N(z; 0, I + P P^T) - log N(z; P W, I)``, and the unknowns'."""
+        assert self.surrogate is not None
+        root = self.surrogate.root[:, None]
+        whitened = image.outputs(at)
+        residual = root * self.surrogate.target - whitened
+        values = self.unknown_values({"unknowns": unknowns})
+        log_prob = jnp.sum(self.likelihood.log_prob(self.y, whitened / root, values))
+        log_density = log_prob + image.log_marginal + 0.5 * jnp.sum(residual * residual)
+        return -log_density - self.log_correction({"unknowns": unknowns})

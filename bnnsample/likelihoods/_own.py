@@ -1,0 +1,215 @@
+"""Likelihoods of the user's own: a NumPyro distribution, or a log density, of the outputs."""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from bnnsample import _data
+from bnnsample._lenient import lenient
+from bnnsample._unknowns import Unknown
+from bnnsample.likelihoods._likelihood import Likelihood, Values
+from bnnsample.likelihoods._scale import Scale
+
+
+def from_numpyro(
+    distribution: Callable[..., dist.Distribution],
+    num_outputs: int | None = None,
+    unknowns: Mapping[str, dist.Distribution] | None = None,
+) -> Likelihood:
+    """A likelihood from a NumPyro distribution of the network's outputs.
+
+    Args:
+        distribution: ``distribution(f [n, d], **unknowns)``, a NumPyro distribution whose draws
+            have the shape of the targets, ``[n, t]``, or ``[n]`` where y is given so.
+        num_outputs: outputs ``d`` of the network; default as many as targets.
+        unknowns: positive scalars that ``distribution`` takes by name, sampled with the network,
+            with their NumPyro priors.
+    """
+    if not callable(distribution):
+        raise TypeError(f"distribution must be a function, got {type(distribution).__name__}")
+    return _FromNumPyro(distribution, _outputs(num_outputs), _unknowns(unknowns))
+
+
+def from_log_prob(
+    log_prob: Callable[..., Array],
+    num_outputs: int | None = None,
+    unknowns: Mapping[str, dist.Distribution] | None = None,
+    sample: Callable[..., Array] | None = None,
+    mean: Callable[..., Array] | None = None,
+) -> Likelihood:
+    """A likelihood from its log density.
+
+    Args:
+        log_prob: ``log_prob(y [n, t], f [n, d], **unknowns) -> [n]``, differentiable in ``f``
+            (once: no second derivative is taken).
+        num_outputs: outputs ``d`` of the network; default as many as targets.
+        unknowns: positive scalars that the functions take by name, sampled with the network, with
+            their NumPyro priors.
+        sample: ``sample(key, f, **unknowns) -> [n, t]``; without it no y is drawn.
+        mean: ``mean(f, **unknowns) -> [n, k]``, E[y | f]; without it predictions are of ``f``.
+    """
+    for name, value in (("log_prob", log_prob), ("sample", sample), ("mean", mean)):
+        if not (callable(value) or (value is None and name != "log_prob")):
+            raise TypeError(f"{name} must be a function, got {type(value).__name__}")
+    return _FromLogProb(log_prob, _outputs(num_outputs), _unknowns(unknowns), sample, mean)
+
+
+class _Own(Likelihood):
+    """What the two have in common."""
+
+    def __init__(self, num_outputs: int | None, unknowns: dict[str, Unknown]):
+        self._num_outputs, self._unknowns = num_outputs, unknowns
+        self._is_vector = False
+
+    @property
+    def unknowns(self) -> Mapping[str, Unknown]:
+        return self._unknowns
+
+    def num_outputs(self, y: Any) -> int:
+        return y.shape[1] if self._num_outputs is None else self._num_outputs
+
+    def prepared(self, y: Any, num_points: int) -> tuple[Likelihood, np.ndarray, bool]:
+        array, was_vector = _data.as_targets(y, num_points)
+        completed = self._of_vector(was_vector)
+        completed.check(array)
+        return completed, array, was_vector
+
+    def _of_vector(self, is_vector: bool) -> "_Own":
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        return {"likelihood": "a function of the user's own"}
+
+
+class _FromNumPyro(_Own):
+    def __init__(self, distribution, num_outputs, unknowns):
+        super().__init__(num_outputs, unknowns)
+        self._distribution = distribution
+
+    def _of_vector(self, is_vector: bool) -> "_FromNumPyro":
+        completed = _FromNumPyro(self._distribution, self._num_outputs, self._unknowns)
+        completed._is_vector = is_vector
+        return completed
+
+    def check(self, y: np.ndarray) -> None:
+        f = jnp.zeros((len(y), self.num_outputs(y)), y.dtype)
+        values = {name: unknown.value(f[0, 0] * 0) for name, unknown in self.unknowns.items()}
+        given = lenient(lambda f: self._distribution(f, **values))(f)
+        if not isinstance(given, dist.Distribution):
+            raise TypeError(
+                f"distribution(f) must return a NumPyro distribution, got {type(given).__name__}"
+            )
+        expected = (len(y),) if self._is_vector else y.shape
+        shape = given.batch_shape + given.event_shape
+        if shape not in (expected, y.shape):
+            raise ValueError(
+                f"distribution(f) must have the shape of the targets, {expected}, for f of shape "
+                f"{f.shape}, got batch shape {given.batch_shape}, event shape {given.event_shape}"
+            )
+        inside = np.asarray(given.support(jnp.asarray(y.reshape(shape))))
+        if not inside.all():
+            raise ValueError(
+                f"y has values outside the support of {type(given).__name__}: {given.support}"
+            )
+
+    def _of(self, f: Array, values: Values) -> dist.Distribution:
+        return self._distribution(f, **values)
+
+    def log_prob(self, y: Array, f: Array, values: Values) -> Array:
+        def density(y, f):
+            given = self._of(f, values)
+            terms = given.log_prob(y.reshape(given.batch_shape + given.event_shape))
+            return terms.reshape(len(y), -1).sum(1)
+
+        return lenient(density)(y, f).astype(f.dtype)
+
+    def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array:
+        draw = lenient(lambda key, f: self._of(f, values).sample(key))(key, f)
+        return draw.reshape(len(f), -1).astype(f.dtype)
+
+    def mean(self, f: Array, values: Values) -> Array | None:
+        return self._moment("mean", f, values)
+
+    def variance(self, f: Array, values: Values, at_data: bool) -> Array | None:
+        return self._moment("variance", f, values)
+
+    def _moment(self, name: str, f: Array, values: Values) -> Array | None:
+        try:
+            moment = lenient(lambda f: jnp.asarray(getattr(self._of(f, values), name)))(f)
+        except NotImplementedError:
+            return None
+        return moment.reshape(len(f), -1).astype(f.dtype)
+
+
+class _FromLogProb(_Own):
+    def __init__(self, log_prob, num_outputs, unknowns, sample, mean):
+        super().__init__(num_outputs, unknowns)
+        self._log_prob, self._sample, self._mean = log_prob, sample, mean
+
+    def _of_vector(self, is_vector: bool) -> "_FromLogProb":
+        return self
+
+    def check(self, y: np.ndarray) -> None:
+        f = jax.ShapeDtypeStruct((len(y), self.num_outputs(y)), y.dtype)
+        target = jax.ShapeDtypeStruct(y.shape, y.dtype)
+        values = {name: jax.ShapeDtypeStruct((), y.dtype) for name in self.unknowns}
+        got = jax.eval_shape(lambda y, f, v: lenient(self._log_prob)(y, f, **v), target, f, values)
+        if getattr(got, "shape", None) != (len(y),):
+            raise ValueError(
+                f"log_prob(y, f) must return shape [n] = ({len(y)},) for y {y.shape} and f "
+                f"{f.shape}, got {getattr(got, 'shape', type(got).__name__)}"
+            )
+
+    def log_prob(self, y: Array, f: Array, values: Values) -> Array:
+        return lenient(lambda y, f: self._log_prob(y, f, **values))(y, f).astype(f.dtype)
+
+    def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array | None:
+        if self._sample is None:
+            return None
+        draw = lenient(lambda key, f: self._sample(key, f, **values))(key, f)
+        return draw.reshape(len(f), -1).astype(f.dtype)
+
+    def mean(self, f: Array, values: Values) -> Array | None:
+        if self._mean is None:
+            return None
+        return lenient(lambda f: self._mean(f, **values))(f).reshape(len(f), -1).astype(f.dtype)
+
+    def variance(self, f: Array, values: Values, at_data: bool) -> None:
+        return None
+
+
+def _outputs(num_outputs: Any) -> int | None:
+    if num_outputs is None:
+        return None
+    try:
+        count = operator.index(num_outputs)
+    except TypeError:
+        raise TypeError(f"num_outputs must be an int, got {num_outputs!r}") from None
+    if count < 1:
+        raise ValueError(f"num_outputs must be at least 1, got {count}")
+    return count
+
+
+def _unknowns(priors: Any) -> dict[str, Unknown]:
+    if priors is None:
+        return {}
+    if not isinstance(priors, Mapping):
+        raise TypeError(f"unknowns must be a dict of NumPyro priors, got {type(priors).__name__}")
+    for name, prior in priors.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(f"unknowns: {name!r} is not a name")
+        if not isinstance(prior, dist.Distribution):
+            raise TypeError(
+                f"unknowns[{name!r}] must be a NumPyro distribution, got {type(prior).__name__}"
+            )
+    return {
+        name: unknown
+        for name, prior in priors.items()
+        for unknown in Scale(prior, name).unknowns.values()
+    }
