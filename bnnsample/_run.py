@@ -117,7 +117,7 @@ def run(
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         check_backend(platform)
         keys = jax.random.split(key_of(seed), 5)
-        posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 1), platform)
+        posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), platform)
         watch = make_watch(posterior, evaluated, keys[0])
         if spec.is_chain:
             chain_keys = jax.random.split(keys[1], counts["num_chains"])

@@ -75,11 +75,11 @@ class SurrogateRepriorised(Posterior):
         chains.
         """
 
-        def gram(hidden):
-            psi = self.model.features(hidden, self.x)
+        def gram(position):
+            psi = self.model.features(position["hidden"], self.x)
             return psi @ psi.T
 
-        kernel = jnp.mean(jax.lax.map(gram, positions["hidden"]), axis=0)
+        kernel = jnp.mean(jax.lax.map(gram, positions), axis=0)
         middle = jax.tree.map(lambda v: jnp.mean(v, axis=0), positions["unknowns"])
         values = self.unknown_values({"unknowns": middle})
 

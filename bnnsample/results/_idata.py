@@ -104,7 +104,10 @@ def _dims(record: RunRecord, name: str, array: np.ndarray) -> tuple[str, ...]:
 
 def _output_names(record: RunRecord, array: np.ndarray, dims: tuple[str, ...]) -> dict[str, Any]:
     names = record.settings.get("output_names")
-    return {"output": names} if names and dims[-1] == "output" else {}
+    if not names or dims[-1] != "output":
+        return {}
+    # Objects: text of a fixed length has no place in Zarr's standard.
+    return {"output": np.array(names, dtype=object)}
 
 
 def _observed(record: RunRecord) -> xr.Dataset:

@@ -56,8 +56,7 @@ def fit(log_prob: Callable[[Array], Array], kernel: Array, num_outputs: int) -> 
         precision, natural, _, iteration = carry
         mean, variance = _posterior(kernel, precision, natural)
         spread = jnp.sqrt(variance)[:, None]
-        # In turn: memory for the gradient of one draw.
-        gradients = jax.lax.map(lambda e: gradient(mean + spread * e), noise)
+        gradients = jax.vmap(gradient)(mean[None] + spread[None] * noise)
         curvature = -jnp.mean(jnp.mean(noise * gradients, axis=0) / spread, axis=1)
         curvature = jnp.clip(curvature, *bounds)
         new = jnp.mean(gradients, axis=0) + curvature[:, None] * mean

@@ -31,11 +31,11 @@ OPTIONS = {
     "mala": {"step_size": 0.4},
     "adjusted_mclmc": {"step_size": 1.0, "num_integration_steps": 2},
 }
-# Kernels that move the units of a layer take another target than a plain potential.
+# Kernels that move units, or the readout in turn, take another target than a plain potential.
 EXACT = [
     name
     for name, spec in KERNELS.items()
-    if spec.is_exact and spec.is_chain and not getattr(spec, "needs_units", False)
+    if spec.is_exact and spec.is_chain and not (spec.needs_units or spec.needs_surrogate)
 ]
 
 

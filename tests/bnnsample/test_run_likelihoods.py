@@ -1,0 +1,224 @@
+"""Whole runs of every likelihood against brute force, and what results make of them."""
+
+import arviz
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import bnnsample
+from bnnsample import likelihoods, models
+from bnnsample.results._ess import mean_ess
+
+N = 5
+RNG = np.random.default_rng(0)
+X, X_NEW = RNG.normal(size=(N, 2)), RNG.normal(size=(4, 2))
+REAL = RNG.normal(size=N)
+MODEL = models.mlp(1, "tanh", readout_weight_std=1.5)
+WIDTH = 2
+CASES = {
+    "categorical": (likelihoods.Categorical(), np.array(["b", "c", "a", "b", "b"])),
+    "bernoulli": (likelihoods.Bernoulli(), np.array([True, False, True, True, False])),
+    "poisson": (likelihoods.Poisson(), np.array([0, 3, 1, 0, 2])),
+    "student_t": (likelihoods.StudentT(3.0, dist.LogNormal(-0.7, 0.4)), REAL),
+    "laplace": (likelihoods.Laplace(0.5), REAL),
+    "heteroscedastic": (likelihoods.HeteroscedasticGaussian(), REAL),
+    "numpyro": (likelihoods.from_numpyro(lambda f: dist.Logistic(f[:, 0], 0.4)), REAL),
+    "log_prob": (
+        likelihoods.from_log_prob(
+            lambda y, f, width: jnp.sum(-jnp.log1p((y - f) ** 2 / width) - jnp.log(width), 1),
+            unknowns={"width": dist.HalfNormal(1.0)},
+            mean=lambda f, width: f,
+        ),
+        REAL,
+    ),
+}
+
+
+def run(name, **options):
+    likelihood, y = CASES[name]
+    settings = {
+        "width": WIDTH,
+        "num_warmup": 300,
+        "num_samples": 800,
+        "x_eval": X_NEW,
+        "progress": False,
+        **options,
+    }
+    return bnnsample.run(MODEL, (X, y), likelihood=likelihood, **settings)
+
+
+def brute_force(name, count=200_000):
+    """``E[y | f]`` at the new points, and its error, of prior draws weighted by the likelihood."""
+    likelihood, y = CASES[name]
+    likelihood, y, _ = likelihood.prepared(y, N)
+    outputs = likelihood.num_outputs(y)
+
+    def draw(key):
+        network_key, unknown_key = jax.random.split(key)
+        parameters = MODEL.init(network_key, X, WIDTH, outputs)
+        u = jax.random.normal(unknown_key, (len(likelihood.unknowns),))
+        values = {
+            k: unknown.value(u[i]) for i, (k, unknown) in enumerate(likelihood.unknowns.items())
+        }
+        f, f_new = (MODEL.apply(parameters, jnp.asarray(a)) for a in (X, X_NEW))
+        log_weight = jnp.sum(likelihood.log_prob(jnp.asarray(y), f, values))
+        return log_weight, likelihood.mean(f_new, values), values
+
+    keys = jax.random.split(jax.random.key(11), count)
+    log_weights, mean, values = jax.jit(lambda k: jax.lax.map(draw, k, batch_size=10_000))(keys)
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    quantities = np.hstack(
+        [np.asarray(mean).reshape(count, -1), *(v[:, None] for v in values.values())]
+    )
+    estimate = weights @ quantities
+    error = np.sqrt(weights**2 @ (quantities - estimate) ** 2)
+    return estimate, error
+
+
+@pytest.mark.parametrize(
+    "coordinates", ["repriorised", pytest.param("standard", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", CASES)
+def test_run_agrees_with_brute_force(name, coordinates):
+    result = run(name, coordinates=coordinates, keep="none")
+    expected, error = brute_force(name)
+    draws = result.record.draws
+    shape = draws["y_mean"].shape[:2]
+    unknowns = [draws[k][..., None] for k in CASES[name][0].unknowns]
+    got = np.concatenate([draws["y_mean"].reshape(*shape, -1), *unknowns], axis=-1)
+    chain_error = got.std(axis=(0, 1)) / np.sqrt(mean_ess(got))
+    z = (got.mean(axis=(0, 1)) - expected) / np.hypot(error, chain_error)
+    assert np.abs(z).max() < 4.5, z
+
+
+def test_classes_by_name():
+    """Names in the outputs' coordinates, probabilities that sum to one, codes in observed data."""
+    result = run("categorical", num_samples=200)
+    posterior = result.idata["posterior"]
+    assert list(posterior["y_mean"].coords["output"].values) == ["a", "b", "c"]
+    assert posterior["y_mean"].dims == ("chain", "draw", "eval_point", "output")
+    np.testing.assert_allclose(posterior["y_mean"].sum("output"), 1, rtol=1e-12)
+    np.testing.assert_array_equal(result.idata["observed_data"]["y"].values[:, 0], [1, 2, 0, 1, 1])
+    assert result.idata["observed_data"]["y"].attrs["classes"] == ["a", "b", "c"]
+    assert result.idata["posterior_predictive"]["y"].dims[-1] == "target"
+    mean, std, predictive_std, draws = result.predict(X_NEW, return_draws=True)
+    assert mean.shape == (4, 3)
+    np.testing.assert_allclose(mean.sum(axis=1), 1, rtol=1e-9)
+    np.testing.assert_allclose(mean, draws.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(std, draws.std(axis=0), rtol=1e-7)
+    # One-hot labels of these probabilities.
+    np.testing.assert_allclose(predictive_std, np.sqrt(mean * (1 - mean)), rtol=1e-7)
+    assert "expected observation" in result.report()
+    assert result.settings["coordinates"] == "repriorised"
+    assert result.settings["kernel"] == "alternating"
+
+
+def test_two_labels_give_one_probability():
+    result = run("bernoulli", num_samples=200)
+    prediction = result.predict(X_NEW)
+    assert prediction.mean.shape == (4,)
+    assert ((prediction.mean > 0) & (prediction.mean < 1)).all()
+
+
+def test_noise_of_the_inputs_enters_the_predictive_spread():
+    result = run("heteroscedastic", num_samples=200)
+    prediction = result.predict(X_NEW, return_draws=True)
+    f = result.record.draws["f"]
+    variance = np.exp(2 * f[..., 1]).mean(axis=(0, 1)) + f[..., 0].var(axis=(0, 1))
+    np.testing.assert_allclose(prediction.predictive_std**2, variance, rtol=1e-7)
+    np.testing.assert_allclose(prediction.mean, f[..., 0].mean(axis=(0, 1)), rtol=1e-7)
+    assert result.idata["posterior"]["y_mean"].dims[-1] == "target"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stored_and_loaded(name, tmp_path):
+    result = run(name, num_samples=20, num_warmup=20)
+    result.save(tmp_path / "result.zarr")
+    likelihood = CASES[name][0] if name in ("numpyro", "log_prob") else None
+    loaded = bnnsample.load(tmp_path / "result.zarr", likelihood=likelihood)
+    for draws, expected in ((loaded.record.draws, result.record.draws),):
+        for key, value in expected.items():
+            np.testing.assert_array_equal(draws[key], value)
+    np.testing.assert_array_equal(loaded.predict(X_NEW).mean, result.predict(X_NEW).mean)
+
+
+def test_log_likelihood_feeds_loo():
+    result = run("poisson", num_samples=300)
+    loo = arviz.loo(result.idata)
+    density = result.record.draws["log_likelihood"]
+    assert np.isfinite(float(loo.iloc[0]) if hasattr(loo, "iloc") else loo.elpd)
+    assert density.shape == (4, 300, N)
+
+
+@pytest.mark.parametrize(
+    "kernel", ["infinite_hmc", "infinite_mala", "pcn", "elliptical_slice", "nuts"]
+)
+def test_other_kernels_take_the_surrogate_too(kernel):
+    result = run("bernoulli", kernel=kernel, num_warmup=50, num_samples=20)
+    assert np.isfinite(result.record.draws["f"]).all()
+
+
+@pytest.mark.parametrize("kind", ["trace", "rank", "ess", "predictive"])
+@pytest.mark.parametrize("name", ["categorical", "heteroscedastic"])
+def test_plots(name, kind, tmp_path):
+    result = run(name, num_warmup=20, num_samples=40)
+    assert result.plot(kind, tmp_path / "plot.png") is not None
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+WRONG = [
+    (likelihoods.Categorical(["a", "b"]), ["a", "b", "c", "a", "b"], "'c'.*classes"),
+    (likelihoods.Categorical(), [0.5, 1, 0, 1, 0], "0.5.*whole"),
+    (likelihoods.Categorical(), [1, 1, 1, 1, 1], "two classes"),
+    (likelihoods.Categorical(), ["a", None, "b", "a", "b"], "missing"),
+    (likelihoods.Categorical(), np.eye(5), "argmax"),
+    (likelihoods.Categorical(), [0, 1], "same number"),
+    (likelihoods.Bernoulli(), [0, 1, 2, 0, 1], "two classes.*3"),
+    (likelihoods.Bernoulli(), np.full((5, 2), 0.5), "zeros and ones.*0.5"),
+    (likelihoods.Poisson(), [-1, 0, 1, 2, 3], "counts.*-1"),
+    (likelihoods.Poisson(), [0.5, 0, 1, 2, 3], "counts.*0.5"),
+    (likelihoods.Poisson(), ["a"] * 5, "y must be numeric"),
+    (likelihoods.StudentT(), [0, np.nan, 1, 2, 3], "not finite"),
+    (likelihoods.from_numpyro(lambda f: dist.Gamma(jnp.exp(f), 1.0)), [-1, 0, 1, 2, 3], "support"),
+    (likelihoods.from_numpyro(lambda f: dist.Normal(f[:2], 1.0)), REAL, "shape of the targets"),
+    (likelihoods.from_log_prob(lambda y, f: -((y - f) ** 2)), REAL, r"\[n\]"),
+]
+
+
+@pytest.mark.parametrize(("likelihood", "y", "message"), WRONG)
+def test_targets_that_do_not_fit_are_refused(likelihood, y, message):
+    with pytest.raises((TypeError, ValueError), match=f"(?s){message}"):
+        bnnsample.run(MODEL, (X, y), width=2, likelihood=likelihood)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: likelihoods.StudentT(-1), "df"),
+        (lambda: likelihoods.StudentT("a"), "df"),
+        (lambda: likelihoods.StudentT(3, [0.1, 0.2]), "scale"),
+        (lambda: likelihoods.Laplace(0), "scale"),
+        (lambda: likelihoods.Laplace(dist.Normal(0, 1)), "positive support"),
+        (lambda: likelihoods.Categorical("abc"), "classes"),
+        (lambda: likelihoods.Categorical([0, "a"]), "all strings or all ints"),
+        (lambda: likelihoods.Categorical([0, 0]), "distinct"),
+        (lambda: likelihoods.Bernoulli([0, 1, 2]), "two classes"),
+        (lambda: likelihoods.from_numpyro(3), "function"),
+        (lambda: likelihoods.from_numpyro(lambda f: f, num_outputs=0), "num_outputs"),
+        (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns={"a": 3}), "unknowns"),
+        (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns=[3]), "unknowns"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+@pytest.mark.parametrize("what", ["evidence", "will_it_help"])
+def test_theory_needs_a_gaussian(what):
+    call = {"evidence": bnnsample.theory.evidence, "will_it_help": bnnsample.will_it_help}[what]
+    with pytest.raises(ValueError, match=r"Gaussian likelihood.*Poisson"):
+        call(MODEL, (X, [0, 1, 2, 3, 4]), width=8, likelihood=likelihoods.Poisson())
