@@ -127,7 +127,7 @@ def _verify(groups: Mapping[str, xr.Dataset], checksums: Mapping[str, int]) -> N
 def _checksum(array: np.ndarray) -> int:
     if array.dtype.kind in "OTU":
         # Text comes back as another dtype than it was written with.
-        return zlib.crc32(json.dumps(array.astype(str).tolist()).encode())
+        return zlib.crc32(json.dumps([str(text) for text in array.ravel()]).encode())
     start = zlib.crc32(f"{array.dtype.str}{array.shape}".encode())
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, start)
 
