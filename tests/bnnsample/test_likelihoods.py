@@ -1,4 +1,4 @@
-"""The Gaussian likelihood against SciPy, and what it refuses."""
+"""Likelihoods against SciPy, and what they refuse."""
 
 import json
 
@@ -7,9 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import scipy.special
 import scipy.stats as st
 
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Laplace,
+    Poisson,
+    StudentT,
+    from_log_prob,
+    from_numpyro,
+)
 
 N, D = 7, 3
 PER_POINT = np.linspace(0.2, 1.5, N)
@@ -60,7 +71,8 @@ def test_noise_variance_is_the_square_of_the_scale(case):
     likelihood, values, sigma = CASES[case]
     values = cast(values, jnp.float64)
     variance = likelihood.variance(jnp.zeros((N, D)), values, True)
-    np.testing.assert_allclose(np.broadcast_to(variance, N), sigma**2, rtol=1e-14)
+    expected = np.broadcast_to(sigma[:, None] ** 2, (N, D))
+    np.testing.assert_allclose(np.broadcast_to(variance, (N, D)), expected, rtol=1e-14)
     scale = likelihood.gaussian_scale(values)
     np.testing.assert_allclose(np.broadcast_to(scale, N), sigma, rtol=1e-14)
 
@@ -68,9 +80,121 @@ def test_noise_variance_is_the_square_of_the_scale(case):
 def test_noise_at_new_inputs_is_unknown_when_given_per_point():
     likelihood = Gaussian(PER_POINT)
     f = jnp.zeros((N + 1, D))
-    assert likelihood.noise_variance({}, False) is None
+    assert likelihood.variance(f, {}, False) is None
     assert likelihood.sample(jax.random.key(0), f, {}, False) is None
     assert Gaussian(0.3).sample(jax.random.key(0), f, {}, False).shape == (N + 1, D)
+
+
+RNG = np.random.default_rng(8)
+REAL, COUNTS = RNG.normal(size=(N, D)), RNG.poisson(2.0, size=(N, D))
+LABELS, SIGNS = RNG.integers(0, D, N), RNG.integers(0, 2, N)
+
+
+def softmax(f):
+    return scipy.special.softmax(f, axis=1)
+
+
+# The likelihood, targets, outputs d, values of unknowns, and SciPy's distribution of outputs f.
+OTHERS = {
+    "categorical": (Categorical(range(D)), LABELS, D, {}, lambda f: st.multinomial(1, softmax(f))),
+    "bernoulli": (Bernoulli(), SIGNS, 1, {}, lambda f: st.bernoulli(scipy.special.expit(f))),
+    "poisson": (Poisson(), COUNTS, D, {}, lambda f: st.poisson(np.exp(f))),
+    "student_t": (StudentT(5, 0.4), REAL, D, {}, lambda f: st.t(5, f, 0.4)),
+    "unknown_t": (StudentT(5), REAL, D, {"noise_scale": 0.7}, lambda f: st.t(5, f, 0.7)),
+    "laplace": (Laplace(0.4), REAL, D, {}, lambda f: st.laplace(f, 0.4)),
+    "heteroscedastic": (
+        HeteroscedasticGaussian(), REAL, 2 * D, {}, lambda f: st.norm(f[:, :D], np.exp(f[:, D:])),
+    ),
+    "numpyro": (
+        from_numpyro(dist.Gumbel, unknowns={"scale": dist.HalfNormal()}),
+        REAL, D, {"scale": 0.6}, lambda f: st.gumbel_r(f, 0.6),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name", OTHERS)
+def test_density_and_moments_equal_scipy(name, dtype):
+    likelihood, targets, d, values, exact = OTHERS[name]
+    likelihood, y, _ = likelihood.prepared(targets, N)
+    assert likelihood.num_outputs(y) == d
+    f = np.random.default_rng(9).normal(size=(N, d))
+    values, f_jax = cast(values, dtype), jnp.asarray(f, dtype)
+    tolerance = {
+        "rtol": 1e-10 if dtype == jnp.float64 else 2e-5,
+        "atol": 1e-6 * (dtype == jnp.float32),
+    }
+    reference = exact(f)
+    got = likelihood.log_prob(jnp.asarray(y, dtype), f_jax, values)
+    if name == "categorical":
+        expected = reference.logpmf(np.eye(D)[targets])
+        mean, variance = softmax(f), softmax(f) * (1 - softmax(f))
+    else:
+        density = reference.logpdf if hasattr(reference, "logpdf") else reference.logpmf
+        expected = density(y).sum(axis=1)
+        mean, variance = reference.mean(), reference.var()
+    assert got.shape == (N,)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, expected, **tolerance)
+    np.testing.assert_allclose(likelihood.mean(f_jax, values), mean, **tolerance)
+    np.testing.assert_allclose(likelihood.variance(f_jax, values, True), variance, **tolerance)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_draws_have_the_moments(name):
+    likelihood, targets, d, values, _ = OTHERS[name]
+    likelihood, y, _ = likelihood.prepared(targets, N)
+    f = jnp.asarray(np.random.default_rng(9).normal(size=(N, d)))
+    values = cast(values, jnp.float64)
+    keys = jax.random.split(jax.random.key(2), 4000)
+    draws = np.asarray(jax.vmap(lambda k: likelihood.sample(k, f, values, False))(keys))
+    assert draws.shape[1:] == y.shape
+    if name == "categorical":
+        draws = np.eye(D)[draws[..., 0].astype(int)]
+    spread = np.sqrt(np.asarray(likelihood.variance(f, values, False)) / len(keys))
+    z = (draws.mean(axis=0) - np.asarray(likelihood.mean(f, values))) / spread
+    assert np.abs(z).max() < 4.5
+    single = likelihood.sample(keys[0], f.astype(jnp.float32), cast(values, jnp.float32), False)
+    assert single.dtype == jnp.float32
+
+
+def test_extreme_outputs_stay_finite():
+    """Logits and log rates where probabilities are 0 or 1 in float32."""
+    f = jnp.asarray([[200.0], [-200.0]], jnp.float32)
+    for given, targets in ((Bernoulli(), [0, 1]), (Poisson(), [0, 0])):
+        likelihood, y, _ = given.prepared(targets, 2)
+        value, slope = jax.value_and_grad(
+            lambda f, of=likelihood, y=y: of.log_prob(jnp.asarray(y, jnp.float32), f, {})[1]
+        )(f)
+        assert np.isfinite(value)
+        assert np.isfinite(slope[1]).all()
+
+
+def test_moments_that_do_not_exist_are_none():
+    f = jnp.zeros((2, 1))
+    assert StudentT(1.0, 1.0).mean(f, {}) is None
+    assert StudentT(2.0, 1.0).variance(f, {}, True) is None
+    own = from_log_prob(lambda y, f: -jnp.sum((y - f) ** 4, axis=1))
+    assert own.mean(f, {}) is None
+    assert own.sample(jax.random.key(0), f, {}, True) is None
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "codes"),
+    [
+        (["no", "yes", "no"], ["no", "yes"], [0, 1, 0]),
+        (np.array([3, 7, 3]), ["3", "7"], [0, 1, 0]),
+        (np.array([1.0, 0.0, 1.0]), ["0", "1"], [1, 0, 1]),
+        ([True, False, True], ["0", "1"], [1, 0, 1]),
+        (np.array([[2], [1], [2]]), ["1", "2"], [1, 0, 1]),
+    ],
+)
+def test_labels_are_encoded_in_order(y, classes, codes):
+    likelihood, encoded, _ = Categorical().prepared(y, 3)
+    assert likelihood.output_names == classes
+    np.testing.assert_array_equal(encoded[:, 0], codes)
+    likelihood, encoded, _ = Bernoulli().prepared(y, 3)
+    np.testing.assert_array_equal(encoded[:, 0], codes)
 
 
 def test_sample_keeps_float32():

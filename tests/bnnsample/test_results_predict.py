@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_results_record import fixed_features, make_record
 
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import Gaussian, Laplace
 from bnnsample.models import from_functions, mlp
 from bnnsample.results import Result
 from bnnsample.results._predict import BLOCK
@@ -176,16 +176,6 @@ def test_noise_per_point_is_known_at_the_training_points_alone():
     )
     # As many points, but others.
     assert result.predict(record.x + 1).predictive_std is None
-
-
-class Laplace(Gaussian):
-    """Not Gaussian: the readout has no closed form."""
-
-    def gaussian_scale(self, values):
-        return None
-
-    def noise_variance(self, values, num_points):
-        return jnp.asarray(2.0)
 
 
 def test_without_a_closed_form_the_draws_are_averaged():
