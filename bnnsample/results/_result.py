@@ -182,7 +182,9 @@ class Result:
         """JAX arrays ``{"hidden": h, "readout": W [p, d]}``: the parameters of one kept draw.
 
         They belong to the inputs and targets as the sampler saw them: with ``standardize=True``
-        to standardised ones.
+        to standardised ones. A network of Flax or Equinox has them in its framework's structure,
+        with the prior's scales multiplied in: ``{"params": ...}`` for ``module.apply``, or the
+        module; ``model.from_framework`` makes a start for ``init=`` of them.
 
         Raises:
             ValueError: a draw that was not kept (the message lists those that were), a chain
@@ -201,7 +203,9 @@ class Result:
             )
         at = (chain, int(where[0]))
         with precision(kept.parameters["readout"].dtype):
-            return jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
+            parameters = jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
+            posterior = self._record.posterior
+            return parameters if posterior is None else posterior.model.to_framework(parameters)
 
     def save(self, path: Any, overwrite: bool = False) -> None:
         """Write everything to one Zarr directory, which ``xarray.open_datatree`` reads too.
