@@ -17,7 +17,7 @@ from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._predict import Prediction, predict
-from bnnsample.results._report import report
+from bnnsample.results._report import report, width_of
 
 
 class Result:
@@ -287,7 +287,7 @@ class Result:
         chains, draws = self._record.draws["f_mean"].shape[:2]
         return (
             f"<bnnsample.Result: {settings.get('kernel')} in {settings.get('coordinates')} "
-            f"coordinates, width {settings.get('width')},\n"
+            f"coordinates, {width_of(settings)},\n"
             f" {chains} chain{'s' * (chains != 1)} of {draws} draws, {self.num_gradients:,} "
             f"gradients in {self.sampling_seconds:.3g} s; print(result.report()) for the verdict>"
         )

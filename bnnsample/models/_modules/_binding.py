@@ -21,7 +21,7 @@ class Binding(ABC):
 
     Attributes:
         shapes: shapes of all parameters by path, layer by layer as they are defined.
-        linear_layers: paths of the framework's own linear layers.
+        linear_layers: paths of the framework's own linear layers, ``x @ kernel + bias``.
         shape, dtype: of an example, and of all parameters.
     """
 
@@ -31,6 +31,8 @@ class Binding(ABC):
     dtype: Any
     # Whether the module takes a batch, or one example at a time.
     batched: bool = True
+    # Whether the kernels of the framework's own linear layers are [d, p].
+    transposed: bool = False
 
     @abstractmethod
     def outputs(self, values: Values, x: Array, mark: Callable[[str, Any], Any]) -> Any:
@@ -42,7 +44,7 @@ class Binding(ABC):
 
     @abstractmethod
     def layer(self, path: str, values: Values, z: Array) -> Array:
-        """The layer at ``path`` alone, for a batch; ``values`` holds its parameters."""
+        """The layer at ``path`` alone, for ``z [n, p]``; ``values`` holds its parameters."""
 
     @abstractmethod
     def assemble(self, values: Values) -> Any:

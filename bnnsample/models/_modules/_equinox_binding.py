@@ -25,6 +25,8 @@ OUT_FIRST = (eqx.nn.Linear, eqx.nn.Conv)
 class EquinoxBinding(Binding):
     """An Equinox module in inference mode; its parameters are its floating point arrays."""
 
+    transposed = True
+
     def __init__(
         self,
         module: eqx.Module,
@@ -67,7 +69,7 @@ class EquinoxBinding(Binding):
     def layer(self, path: str, values: Values, z: Array) -> Array:
         others = {p: jnp.zeros(s, self.dtype) for p, s in self.shapes.items() if p not in values}
         layer = _at(self.assemble({**others, **values}), path)
-        return layer(z) if self.batched else jax.vmap(layer)(z)
+        return jax.vmap(layer)(z)
 
     def assemble(self, values: Values) -> Any:
         leaves = [values[path] for path in self.shapes]

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bnnsample.models._modules._whitening import Whitening
@@ -18,11 +19,13 @@ def coordinates(name: str, whitening: Whitening, value: Array) -> Array:
     Raises:
         ValueError: a value that the prior does not allow.
     """
-    start = whitening(jnp.zeros_like(value))
-    slope = whitening(jnp.ones_like(value)) - start
-    line = (value - start) / slope
-    if jnp.allclose(whitening(jnp.full_like(value, 3.0)), start + 3 * slope, rtol=1e-5, atol=0):
-        return line
+    at = {
+        u: np.asarray(whitening(jnp.asarray(np.full(value.shape, u), value.dtype)))
+        for u in (0.0, 1.0, 3.0)
+    }
+    slope = at[1.0] - at[0.0]
+    if np.allclose(at[3.0], at[0.0] + 3 * slope, rtol=1e-5, atol=0):
+        return jnp.asarray((np.asarray(value) - at[0.0]) / slope)
     low, high = jnp.full_like(value, -FURTHEST), jnp.full_like(value, FURTHEST)
 
     def halve(_, bounds):

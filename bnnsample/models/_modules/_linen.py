@@ -14,6 +14,7 @@ from bnnsample.models._modules._binding import (
     Values,
     check_floating,
     joined,
+    layer_of,
     name_of,
 )
 from bnnsample.models._modules._priors import key_of
@@ -71,13 +72,14 @@ class LinenBinding(Binding):
         return {path: given[path] for path in self.shapes if path in given} | given
 
     def _initialised(self) -> tuple[Any, list[str]]:
-        """Shapes of the variables, and paths of the parameters in order of creation."""
+        """Shapes of the variables, and paths of the parameters in order of their use."""
         order: list[str] = []
 
         def init(x):
-            variables = nn.meta.unbox(self.module.init(jax.random.key(0), x, **self._kwargs))
+            variables: Any = self.module.init(jax.random.key(0), x, **self._kwargs)
+            # In order of creation, before any tree operation sorts them.
             order.extend(_created(variables.get("params", {})))
-            return variables
+            return nn.meta.unbox(variables)
 
         def see(proceed, args, kwargs, context):
             if context.method_name == "__call__":
@@ -85,7 +87,11 @@ class LinenBinding(Binding):
             return proceed(*args, **kwargs)
 
         with nn.intercept_methods(see), _explained():
-            return jax.eval_shape(lenient(init), self.inputs()), order
+            variables = jax.eval_shape(lenient(init), self.inputs())
+        # Lifted modules, such as nn.remat's, are sorted all the same: calls come first.
+        calls = {path: i for i, path in enumerate(self._layers)}
+        order.sort(key=lambda path: calls.get(layer_of(path), len(calls)))
+        return variables, order
 
     def _check_collections(self, variables: Any, given: Mapping[str, Any] | None) -> None:
         others = sorted(set(variables) - {"params"})

@@ -1,6 +1,6 @@
 """The model of a module of a framework."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bnnsample.models._checks import check_standard_deviation
+from bnnsample.models._checks import check_standard_deviation, widths_of
 from bnnsample.models._model import Model, Pytree, Width
 from bnnsample.models._modules._binding import Binding
 from bnnsample.models._modules._hidden import Hidden
@@ -71,8 +71,12 @@ class ModuleModel(Model):
 
     def _built(self, width: Any, x: Any) -> tuple[Split, Any]:
         assert self.split is not None
-        width = tuple(width) if isinstance(width, list) else width
-        return self.split(width, tuple(x.shape[1:]), jnp.dtype(x.dtype)), width
+        if isinstance(width, Sequence) and not isinstance(width, str):
+            width = widths_of(width, len(width))
+        elif width is not None:
+            (width,) = widths_of(width, 1)
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+        return self.split(width, tuple(x.shape[1:]), dtype), width
 
 
 def module_model(
@@ -131,6 +135,8 @@ def build(module: Any, width: Any, kinds: tuple[type, ...], expected: str) -> An
     """A ready module as it is; a factory's for ``width``."""
     if isinstance(module, kinds):
         return module
+    if width is None:
+        raise TypeError("width must be an int or one int per layer, as the function of it asks")
     built = module(width)
     if not isinstance(built, kinds):
         raise TypeError(f"the function of the width must return {expected}, got {built!r}")

@@ -34,7 +34,8 @@ class NNXBinding(Binding):
         copy.eval()
         self._graph, params, rest = _parts(copy)
         self._rest = jax.tree.map(self._cast, rest)
-        order = {joined(path): i for i, (path, _) in enumerate(_walk(copy))}
+        # The copy has its attributes in alphabetical order.
+        order = {joined(path): i for i, (path, _) in enumerate(_walk(module))}
         flat = {joined(path): (path, leaf) for path, leaf in nnx.to_flat_state(params)}
         check_floating({path: leaf[...] for path, (_, leaf) in flat.items()})
         self._variables = dict(sorted(flat.items(), key=lambda item: order[item[0]]))
@@ -78,7 +79,7 @@ class NNXBinding(Binding):
             (path, variable.replace(values[name]))
             for name, (path, variable) in self._variables.items()
         ]
-        return nnx.merge(self._graph, nnx.from_flat_state(flat), self._rest)
+        return nnx.merge(self._graph, nnx.from_flat_state(flat), self._rest, copy=True)
 
     def take(self, structure: Any) -> dict[str, Any]:
         state = structure if isinstance(structure, nnx.State) else nnx.state(structure, nnx.Param)

@@ -43,7 +43,8 @@ def hidden_priors(binding: Binding, prior: Any, readout: str) -> dict[str, White
             parameter out, or names none, or the readout.
     """
     paths = [path for path in binding.shapes if layer_of(path) != readout]
-    if callable(prior) and not isinstance(prior, dist.Distribution):
+    # Modules are callable too, and trees.
+    if callable(prior) and jax.tree_util.all_leaves([prior]):
         return {
             path: whitening(f"prior({path!r})", prior(path, shape), shape)
             for path in paths

@@ -96,15 +96,11 @@ def _origin(jaxpr: Any, outputs: Any, candidates: tuple[str, ...]) -> str:
     origin = _followed(jaxpr, outputs[0])
     if isinstance(origin, str) and origin.startswith(TAG):
         return origin.removeprefix(TAG)
-    expected = (
-        f"the layer at {candidates[0]!r}"
-        if len(candidates) == 1
-        else "one of its linear layers, " + ", ".join(map(repr, candidates))
-    )
-    what = f"of {origin!r}" if isinstance(origin, str) else "an input or a constant"
+    names = ", ".join(map(repr, candidates[-4:]))
+    what = f"is computed by {origin!r}" if isinstance(origin, str) else "is an input or constant"
     raise ValueError(
-        f"the module must end with a linear layer that nothing follows: its output should be that "
-        f"of {expected}, but is {what}. Another layer is pointed at with readout='path/to/layer'"
+        f"the module must end with a linear layer ({names}) that nothing follows, but its output "
+        f"{what}; another layer is pointed at with readout='path/to/layer'"
     )
 
 
@@ -120,7 +116,7 @@ def _followed(jaxpr: Any, variable: Any) -> str | Any:
             variable = eqn.invars[0]
             continue
         if name not in CALLS:
-            return eqn.params.get("name", name)
+            return _operation(eqn)
         inner = _inner(eqn)
         origin = _followed(inner, inner.outvars[eqn.outvars.index(variable)])
         if isinstance(origin, str):
@@ -129,6 +125,14 @@ def _followed(jaxpr: Any, variable: Any) -> str | Any:
             return origin
         variable = eqn.invars[inner.invars.index(origin)]
     return variable
+
+
+def _operation(eqn: Any) -> str:
+    """What to call an operation: a function with a derivative of its own by its last step."""
+    if eqn.primitive.name == "custom_jvp_call":
+        origin = _followed(inner := _inner(eqn), inner.outvars[0])
+        return origin if isinstance(origin, str) else eqn.primitive.name
+    return eqn.params.get("name", eqn.primitive.name)
 
 
 def _inner(eqn: Any) -> Any:
@@ -174,6 +178,8 @@ def _structure(binding: Binding, path: str, p: int, d: int) -> Readout:
             f"[{d}]: its parameters have shapes {own}"
         )
     bias = biases[0] if biases else None
+    if path in binding.linear_layers:
+        return Readout(path, kernels[0], bias, binding.transposed, 1.0, 1.0, p, d)
     with jax.ensure_compile_time_eval():
         probe = lenient(lambda values, z: binding.layer(path, values, z))
         for transposed in (False, True):
@@ -215,12 +221,8 @@ def _scales(
         found.append((scale, shift))
     if not np.allclose(found[0], found[1], rtol=tolerance):
         return None
-    return _rounded(found[0][0], tolerance), _rounded(found[0][1], tolerance)
+    return found[0]
 
 
 def _a(array: np.ndarray, dtype: Any) -> Array:
     return jnp.asarray(array, dtype)
-
-
-def _rounded(scale: float, tolerance: float) -> float:
-    return 1.0 if abs(scale - 1) < tolerance else scale

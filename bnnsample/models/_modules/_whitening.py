@@ -40,6 +40,8 @@ def whitening(name: str, prior: Any, shape: tuple[int, ...]) -> Whitening | None
             )
         return _fitted(_of_distribution(name, prior))
     try:
+        if prior is None:
+            raise TypeError
         deviation = np.asarray(prior, float)
     except (TypeError, ValueError):
         raise TypeError(
