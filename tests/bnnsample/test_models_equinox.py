@@ -1,5 +1,7 @@
 """Modules of Equinox: split where they end in a linear layer, refused with the reason where not."""
 
+import sys
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -169,3 +171,9 @@ def test_arguments():
         models.from_equinox(None)
     with pytest.raises(TypeError, match="batched must be True or False"):
         models.from_equinox(mlp(2), batched="yes")
+
+
+def test_the_package_is_optional(monkeypatch):
+    monkeypatch.setitem(sys.modules, "equinox", None)
+    with pytest.raises(ImportError, match=r"equinox: pip install .bnnsample\[equinox\]"):
+        models.from_equinox(None)

@@ -1,5 +1,7 @@
 """Modules of Flax: split where they end in a linear layer, refused with the reason where not."""
 
+import sys
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -285,3 +287,9 @@ def test_parameters_of_another_module():
     other["params"]["one"]["kernel"] = jnp.ones((4, 2))
     with pytest.raises(ValueError, match=r"expected parameters of shapes.*\(3, 2\).*got.*\(4, 2\)"):
         model.from_framework(other, X)
+
+
+def test_the_package_is_optional(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flax", None)
+    with pytest.raises(ImportError, match=r"flax: pip install .bnnsample\[flax\]"):
+        models.from_flax(None)

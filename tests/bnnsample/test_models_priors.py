@@ -11,10 +11,13 @@ import scipy.stats as st
 from flax import linen as nn
 from module_networks import NNXMLP, LinenMLP, equinox_mlp
 
+import bnnsample
 from bnnsample import models
+from bnnsample.likelihoods import Gaussian
 from bnnsample.models._modules._inverse import coordinates
 from bnnsample.models._modules._student import student_quantile
 from bnnsample.models._modules._whitening import whitening
+from bnnsample.results import effective_sample_size
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
 PRIORS = {
@@ -269,3 +272,54 @@ def test_a_network_in_ntk_parameterisation():
     np.testing.assert_array_equal(params["first"]["weights"], drawn["hidden"].layers[0]["weights"])
     readout = np.vstack([params["last"]["weights"], params["last"]["offset"]])
     np.testing.assert_allclose(readout, drawn["readout"], rtol=1e-12)
+
+
+class Small(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = jnp.tanh(nn.Dense(3)(x))
+        return nn.Dense(1)(x)
+
+
+def weighted_prior(x, y, noise):
+    """E[f | D], by weighting NumPy's draws from the prior with their marginal likelihood."""
+    generator = np.random.default_rng(3)
+    w = generator.laplace(0.0, 0.8, (100_000, 3, 3))
+    b = 0.5 * generator.standard_t(3.0, (100_000, 1, 3))
+    phi = np.tanh(x @ w + b)
+    psi = np.concatenate([phi / 3**0.5, np.full((*phi.shape[:2], 1), 0.1)], 2)
+    kernel = psi @ psi.transpose(0, 2, 1)
+    noisy = kernel + noise**2 * np.eye(len(x))
+    solved = np.linalg.solve(noisy, y[None, :, None])
+    log_weight = -(solved[:, :, 0] @ y + np.linalg.slogdet(noisy)[1]) / 2
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    assert 1 / np.sum(weight**2) > 2000
+    f = (kernel @ solved)[:, :, 0]
+    mean = weight @ f
+    return mean, np.sqrt(weight**2 @ (f - mean) ** 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coordinates", ["standard", "repriorised", "collapsed"])
+def test_heavy_tailed_priors_agree_with_weighted_draws(coordinates):
+    """Within 4 standard errors at every point, in each of the coordinate systems."""
+    x = np.random.default_rng(5).normal(size=(6, 3))
+    y = np.sin(2 * x[:, 0])
+    prior = {"Dense_0": {"kernel": dist.Laplace(0.0, 0.8), "bias": dist.StudentT(3.0, 0.0, 0.5)}}
+    result = bnnsample.run(
+        models.from_flax(Small(), prior),
+        (x, y),
+        width=None,
+        likelihood=Gaussian(0.3),
+        coordinates=coordinates,
+        num_warmup=500,
+        num_samples=2500,
+        progress=False,
+    )
+    f = result.idata.posterior["f_mean"].values[..., 0]
+    ess = effective_sample_size(f)
+    assert ess.min() > 400
+    mean, error = weighted_prior(x, y, 0.3)
+    z = (f.mean((0, 1)) - mean) / np.hypot(error, f.std((0, 1)) / np.sqrt(ess))
+    assert np.abs(z).max() < 4
