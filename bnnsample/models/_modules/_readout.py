@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Literal
 
 from bnnsample._lenient import lenient
 from bnnsample.models._modules._binding import NUM_EXAMPLES, Binding, layer_of
@@ -107,12 +108,12 @@ def _origin(jaxpr: Any, outputs: Any, candidates: tuple[str, ...]) -> str:
 def _followed(jaxpr: Any, variable: Any) -> str | Any:
     """The name of the operation that a variable comes from, or the program's own variable."""
     producers = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
-    while variable in producers if not hasattr(variable, "val") else False:
+    while not isinstance(variable, Literal) and variable in producers:
         eqn = producers[variable]
         name = eqn.primitive.name
-        if name == "name":
+        if name == "name" and eqn.params["name"].startswith(TAG):
             return eqn.params["name"]
-        if name == "transpose":  # a module's own vmap moves axes
+        if name in ("name", "transpose"):  # a module's own vmap moves axes
             variable = eqn.invars[0]
             continue
         if name not in CALLS:
