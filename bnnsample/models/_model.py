@@ -83,3 +83,7 @@ class Model:
     def apply(self, parameters: Mapping[str, Pytree], x: Array) -> Array:
         """The network's outputs ``[n, d]`` for ``parameters`` as ``init`` returns them."""
         return self.features(parameters["hidden"], x) @ parameters["readout"]
+
+    def to_framework(self, parameters: Mapping[str, Pytree]) -> Pytree:
+        """Parameters in the structure of the framework that the network is written in, if any."""
+        return parameters

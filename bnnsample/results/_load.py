@@ -15,7 +15,8 @@ def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = 
     Nothing stored is executed. ``models.mlp``, ``cnn`` and ``resnet`` with a named activation, and
     a ``Gaussian`` likelihood with numbers or a well-known NumPyro prior, are rebuilt; for others
     pass ``model`` or ``likelihood``. Without them everything but ``predict`` works, and the
-    parameters of a network in containers of its own (modules, NamedTuples) are plain dicts.
+    parameters of a network in containers of its own (modules, NamedTuples) are plain dicts, those
+    of Flax and Equinox modules whitened.
 
     Raises:
         FileNotFoundError: nothing at ``path``.

@@ -2,6 +2,8 @@
 
 import math
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,13 +45,19 @@ def evaluations(record: RunRecord) -> str:
     return "evaluation" if record.settings.get("kernel") in _GRADIENT_FREE else "gradient"
 
 
+def width_of(settings: Mapping[str, Any]) -> str:
+    """The width in words; a ready module of a framework needs none."""
+    width = settings.get("width")
+    return "the module's own width" if width is None else f"width {width}"
+
+
 def _header(record: RunRecord) -> str:
     settings = record.settings
     chains, draws = record.draws["f"].shape[:2]
     thin = settings.get("thin", 1)
     lines = [
-        f"{settings.get('kernel')} in {settings.get('coordinates')} coordinates, width "
-        f"{settings.get('width')}, {settings.get('dtype')} on {settings.get('platform')}",
+        f"{settings.get('kernel')} in {settings.get('coordinates')} coordinates, "
+        f"{width_of(settings)}, {settings.get('dtype')} on {settings.get('platform')}",
         f"{_count(chains, 'chain')} of {_count(draws, 'draw')}"
         + (f", every {thin}th step kept" if thin != 1 else "")
         + f", after {_count(settings.get('num_warmup', 0), 'warm-up step')} each",

@@ -17,7 +17,7 @@ from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._predict import Prediction, predict
-from bnnsample.results._report import report
+from bnnsample.results._report import report, width_of
 
 
 class Result:
@@ -187,7 +187,9 @@ class Result:
         """JAX arrays ``{"hidden": h, "readout": W [p, d]}``: the parameters of one kept draw.
 
         They belong to the inputs and targets as the sampler saw them: with ``standardize=True``
-        to standardised ones.
+        to standardised ones. A network of Flax or Equinox has them in its framework's structure,
+        with the prior's scales multiplied in: ``{"params": ...}`` for ``module.apply``, or the
+        module; ``model.from_framework`` makes a start for ``init=`` of them.
 
         Raises:
             ValueError: a draw that was not kept (the message lists those that were), a chain
@@ -206,7 +208,9 @@ class Result:
             )
         at = (chain, int(where[0]))
         with precision(kept.parameters["readout"].dtype):
-            return jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
+            parameters = jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
+            posterior = self._record.posterior
+            return parameters if posterior is None else posterior.model.to_framework(parameters)
 
     def save(self, path: Any, overwrite: bool = False) -> None:
         """Write everything to one Zarr directory, which ``xarray.open_datatree`` reads too.
@@ -288,7 +292,7 @@ class Result:
         chains, draws = self._record.draws["f"].shape[:2]
         return (
             f"<bnnsample.Result: {settings.get('kernel')} in {settings.get('coordinates')} "
-            f"coordinates, width {settings.get('width')},\n"
+            f"coordinates, {width_of(settings)},\n"
             f" {chains} chain{'s' * (chains != 1)} of {draws} draws, {self.num_gradients:,} "
             f"gradients in {self.sampling_seconds:.3g} s; print(result.report()) for the verdict>"
         )
