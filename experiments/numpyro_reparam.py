@@ -43,7 +43,7 @@ NETWORK = bnnsample.models.mlp(depth=1, activation="gelu")
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
     """Run the experiment from the command line; returns the table, one row per method."""
     options = parse(arguments)
-    data = load("diabetes", options.n_train, options.seed)
+    data = load(options.data, options.n_train, options.seed)
     rows = []
     for method in options.methods:
         with quiet_blas(jax.default_backend()):
@@ -51,8 +51,10 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
         rows.append({**row(method, draws, steps), "ms": milliseconds})
         print(f"{method}: {rows[-1]['steps_per_draw']:.1f} steps per draw", flush=True)
     table = pd.DataFrame(rows).set_index("method")
-    print(f"\nwidth {options.width}, n {options.n_train}, noise {options.noise_scale}, "
-          f"{options.num_chains} chains of {options.num_samples} draws, {jax.default_backend()}")  # fmt: skip
+    print(
+        f"\n{options.data}, n {options.n_train}, width {options.width}, noise scale "
+        f"{options.noise_scale}, {options.num_chains} chains of {options.num_samples} draws"
+    )
     print("leapfrog steps per effective sample, and how many times fewer:")
     print(with_ratios(table).to_string(float_format=lambda value: f"{value:.3g}"))
     return table
@@ -61,12 +63,14 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options; ``--quick`` takes a minute on 2 cores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", choices=("diabetes", "digits"), default="diabetes")
     parser.add_argument("--width", type=whole(1), default=None)
     parser.add_argument("--n-train", type=whole(1), default=64)
     parser.add_argument("--noise-scale", type=positive, default=0.3)
     parser.add_argument("--num-warmup", type=whole(1), default=None)
     parser.add_argument("--num-samples", type=whole(4), default=None)
     parser.add_argument("--num-chains", type=whole(1), default=2)
+    parser.add_argument("--target-acceptance", type=positive, default=0.8)
     parser.add_argument("--max-tree-depth", type=whole(1), default=10)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seed", type=int, default=0)
@@ -81,9 +85,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def make_model(method: str, x: jax.Array, y: jax.Array, width: int, noise_scale: float):
     """The NumPyro model of ``NETWORK``: every hidden leaf a site, and the readout ``W``."""
-    shapes = jax.eval_shape(lambda: NETWORK.init(jax.random.key(0), x, width))
+    shapes = jax.eval_shape(lambda: NETWORK.init(jax.random.key(0), x, width, y.shape[1]))
     leaves, structure = jax.tree.flatten(shapes["hidden"])
-    p = shapes["readout"].shape[0]
+    readout = dist.Normal(0, 1).expand(shapes["readout"].shape).to_event(2)
 
     def model():
         normals = [dist.Normal(0, 1).expand(leaf.shape).to_event() for leaf in leaves]
@@ -91,7 +95,7 @@ def make_model(method: str, x: jax.Array, y: jax.Array, width: int, noise_scale:
         psi = NETWORK.features(jax.tree.unflatten(structure, values), x)
         config = {"W": RepriorisedReadout(psi, y, noise_scale)} if method == "reparam" else {}
         with numpyro.handlers.reparam(config=config):
-            W = numpyro.sample("W", dist.Normal(0, 1).expand((p,)).to_event(1))
+            W = numpyro.sample("W", readout)
         numpyro.sample("y", dist.Normal(psi @ W, noise_scale), obs=y)
 
     final = repriorise(model, readout="W", output="y") if method == "repriorise" else model
@@ -102,10 +106,13 @@ def sample(
     method: str, data: Data, options: argparse.Namespace
 ) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
     """Draws ``[chain, draw, ...]`` per group, leapfrog steps ``[chain, draw]``, ms per gradient."""
-    x, y, x_eval = jnp.asarray(data.x), jnp.asarray(data.y[:, 0]), jnp.asarray(data.x_eval)
+    x, y, x_eval = jnp.asarray(data.x), jnp.asarray(data.y), jnp.asarray(data.x_eval)
     model, size, structure = make_model(method, x, y, options.width, options.noise_scale)
     mcmc = MCMC(
-        NUTS(model, max_tree_depth=options.max_tree_depth),
+        NUTS(
+            model, target_accept_prob=options.target_acceptance,
+            max_tree_depth=options.max_tree_depth,
+        ),
         num_warmup=options.num_warmup, num_samples=options.num_samples,
         num_chains=options.num_chains, chain_method="sequential", progress_bar=False,
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """The readout as a function of its repriorised coordinates, and what corrects the density."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
@@ -98,14 +99,24 @@ def gaussian_prior(name: str, fn: dist.Distribution, rows: Rows, dtype) -> Prior
             f"the readout site {name!r} must have a Normal prior (expanded and to_event as you "
             f"like), got {type(base).__name__}"
         )
-    scale = _to_rank(base.scale, len(rows.shape), dtype)
-    shared = rows.num_outputs == 1 or scale.ndim == 0 or scale.shape[rows.output_axis] == 1
-    if not shared and not isinstance(scale, jax.core.Tracer):
-        full = rows.to_matrix(jnp.broadcast_to(scale, rows.shape))
-        shared = bool(jnp.all(full == full[:, :1]))
-    loc = _to_rank(base.loc, len(rows.shape), dtype)
-    loc, std = (rows.to_matrix(jnp.broadcast_to(value, rows.shape)) for value in (loc, scale))
+    shared = rows.num_outputs == 1 or _is_shared(base.scale, rows)
+    loc, std = (_as_matrix(value, rows, dtype) for value in (base.loc, base.scale))
     return Prior(loc, std, shared)
+
+
+def _is_shared(scale: Any, rows: Rows) -> bool:
+    """Whether the scales are known to be the same for all outputs, by shape or by value."""
+    shape = (1,) * (len(rows.shape) - jnp.ndim(scale)) + jnp.shape(scale)
+    if shape[rows.output_axis] == 1:
+        return True
+    if isinstance(scale, jax.core.Tracer):
+        return False
+    along = np.moveaxis(np.asarray(scale).reshape(shape), rows.output_axis, 0)
+    return bool((along == along[:1]).all())
+
+
+def _as_matrix(value: Any, rows: Rows, dtype) -> Array:
+    return rows.to_matrix(jnp.broadcast_to(jnp.asarray(value, dtype), rows.shape))
 
 
 def unwrap(fn: dist.Distribution) -> dist.Distribution:
@@ -113,8 +124,3 @@ def unwrap(fn: dist.Distribution) -> dist.Distribution:
     while isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
         fn = fn.base_dist
     return fn
-
-
-def _to_rank(value, ndim: int, dtype) -> Array:
-    value = jnp.asarray(value, dtype)
-    return value.reshape((1,) * (ndim - value.ndim) + value.shape)
