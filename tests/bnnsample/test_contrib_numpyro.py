@@ -11,7 +11,8 @@ from flax import linen, nnx
 from numpyro.contrib.module import random_eqx_module, random_flax_module, random_nnx_module
 from numpyro.handlers import reparam, seed, substitute, trace
 from numpyro.infer import MCMC, NUTS, Predictive
-from numpyro.infer.util import log_density
+from numpyro.infer.reparam import LocScaleReparam
+from numpyro.infer.util import log_density, potential_energy
 
 import bnnsample
 from bnnsample.chains._mapping import quiet_blas
@@ -191,6 +192,22 @@ def test_gradients_are_those_of_finite_differences(form, p):
         direction[name] = jnp.ones_like(values[name])
         slope = (along(1e-5, direction) - along(-1e-5, direction)) / 2e-5
         np.testing.assert_allclose(jnp.sum(gradient[name]), slope, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("centered", [None, 0.0])
+def test_constrained_and_reparametrised_sites_keep_their_densities(form, centered):
+    """NumPyro's potential, in unconstrained sites and under an outer reparametrisation."""
+    _, fast = make(form)
+    args = data()
+    values = latents(fast, *args, key=4)
+    expected = -density(fast, args, values) - jnp.log(values["sigma"])
+    unconstrained = {**values, "sigma": jnp.log(values["sigma"])}
+    if centered is not None:
+        fast = reparam(fast, config={"w": LocScaleReparam(centered)})
+        unconstrained["w_decentered"] = unconstrained.pop("w")
+    potential = jax.jit(lambda values: potential_energy(fast, args, {}, values))(unconstrained)
+    np.testing.assert_allclose(potential, expected, rtol=1e-12)
 
 
 class Flax(linen.Module):

@@ -50,8 +50,13 @@ class Ahead(Messenger):
         self.priors: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.later: dict[str, Message] = {}
+        self._with_outer: Message | None = None
 
     def process_message(self, msg: Message) -> None:
+        if self._with_outer is not None:
+            # From an outer handler, of whom this is a site's part: the log-determinant of a
+            # constrained site's transform, the auxiliary site of an outer reparametrisation.
+            return
         name = msg.get("name")
         if name == self.output:
             raise Reached(msg)
@@ -62,9 +67,14 @@ class Ahead(Messenger):
             msg["stop"] = True
         elif msg["type"] == "deterministic" or msg.get("is_observed"):
             msg["stop"] = True
+        else:
+            self._with_outer = msg
 
     def postprocess_message(self, msg: Message) -> None:
-        if msg.get("stop") or msg.get("name") is None or msg["value"] is None:
+        if self._with_outer is not msg:
+            return
+        self._with_outer = None
+        if msg.get("name") is None or msg["value"] is None:
             return
         self.values[msg["name"]] = msg["value"]
         if msg["type"] == "sample" and self.priors:
