@@ -28,11 +28,11 @@ class Unknown:
 
     @property
     def has_quantile_map(self) -> bool:
-        return _quantile_map(self.prior) is not None
+        return quantile_map(self.prior) is not None
 
     def value(self, u: Array) -> Array:
         """The quantity for a chain coordinate ``u``."""
-        quantile = _quantile_map(self.prior)
+        quantile = quantile_map(self.prior)
         if quantile is not None:
             return quantile(u).astype(u.dtype)
         return jnp.asarray(self._transform(u), u.dtype)
@@ -81,7 +81,7 @@ def log_correction_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -
     return sum(unknown.log_correction(u[name]) for name, unknown in unknowns.items())
 
 
-def _quantile_map(prior: dist.Distribution) -> Callable[[Array], Array] | None:
+def quantile_map(prior: dist.Distribution) -> Callable[[Array], Array] | None:
     """``u -> F^{-1}(Phi(u))`` where a formula is known that is accurate in both tails.
 
     NumPyro's own ``icdf`` takes ``Phi(u)``, which is 1 in float32 from u = 5.4 on: a chain

@@ -12,7 +12,7 @@ from jax.lax import erf
 from jax.scipy.special import log_ndtr, ndtr
 
 from bnnsample._lenient import lenient
-from bnnsample._unknowns import _quantile_map
+from bnnsample._unknowns import quantile_map
 from bnnsample.models._modules._student import student_quantile
 
 Whitening = Callable[[Array], Array]
@@ -80,7 +80,7 @@ def _of_distribution(name: str, prior: Any) -> Whitening:
         return _located(prior, student_quantile(_degrees(name, prior.df)))
     if kind is dist.TransformedDistribution and type(prior.base_dist) is dist.Normal:
         return _transformed(prior)
-    quantile = _quantile_map(prior)
+    quantile = quantile_map(prior)
     if quantile is None:
         raise TypeError(
             f"{name} must be a standard deviation, or a distribution that is a smooth function "
