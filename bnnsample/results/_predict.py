@@ -1,26 +1,13 @@
 """The posterior predictive at new inputs, the readout integrated out in closed form."""
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from bnnsample import _data
-from bnnsample._precision import precision
-from bnnsample._record import KeptParameters, RunRecord
+from bnnsample._record import RunRecord
 from bnnsample._standardize import Standardizer
-from bnnsample.chains._mapping import quiet_blas
-from bnnsample.coordinates import Posterior
-from bnnsample.models import Model
-from bnnsample.repriorisation._factor import Factor, condition
-from bnnsample.repriorisation._readout import predict_from_factor
-
-BLOCK = 128
-Pytree = Any
+from bnnsample.results._per_draw import as_sampled, checked_inputs, kept_draws_at, require_kept
 
 
 class Prediction(NamedTuple):
@@ -46,79 +33,15 @@ class Prediction(NamedTuple):
 
 def predict(record: RunRecord, x: Any, return_draws: bool = False) -> Prediction:
     """``Result.predict``; see there."""
-    posterior, kept = _require(record)
+    posterior, _ = require_kept(record)
     x_user = checked_inputs(record, x)
-    inputs = record.standardizer.inputs(x_user)
-    with precision(posterior.y.dtype), quiet_blas(jax.default_backend()):
-        totals, draws = _Totals(), []
-        at_training = np.array_equal(x_user, record.x)
-        for parameters, values in _kept_draws(kept):
-            moments = _one_draw(posterior, parameters, values, inputs, at_training)
-            totals.add(*moments[:3])
+    totals, draws = _Totals(), []
+    with as_sampled(record):
+        for draw in kept_draws_at(record, x_user):
+            totals.add(draw.mean, draw.variance, draw.noise)
             if return_draws:
-                draws.append(moments.draw)
+                draws.append(draw.f if posterior.likelihood.is_gaussian else draw.mean)
     return _in_user_units(record, totals, np.stack(draws) if return_draws else None)
-
-
-class _Moments(NamedTuple):
-    """Of one kept draw: mean ``[m, k]``, variance around it ``[m, 1]``, the noise's (None where
-    not known, else broadcast to ``[m, k]``), and the draw itself ``[m, k]``."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    noise: np.ndarray | None
-    draw: np.ndarray
-
-
-def _one_draw(
-    posterior: Posterior,
-    parameters: dict[str, Pytree],
-    values: dict[str, Array],
-    x: np.ndarray,
-    at_training: bool,
-) -> _Moments:
-    """In blocks of one shape, so that memory stays bounded and one program serves every x."""
-    model, hidden, readout = posterior.model, parameters["hidden"], parameters["readout"]
-    likelihood, y = posterior.likelihood, jnp.asarray(posterior.y)
-    conditioned = None
-    if likelihood.is_gaussian:
-        scale = jnp.asarray(likelihood.gaussian_scale(values), y.dtype)
-        conditioned = _condition(model, jnp.asarray(posterior.x), y, hidden, scale)
-    blocks = []
-    for start in range(0, len(x), BLOCK):
-        part = x[start : start + BLOCK]
-        padding = [(0, BLOCK - len(part))] + [(0, 0)] * (x.ndim - 1)
-        padded = np.pad(part, padding, mode="edge")
-        block = _moments(model, hidden, readout, conditioned, padded)
-        blocks.append([np.asarray(a)[: len(part)] for a in block])
-    mean, variance, f = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    noise = likelihood.variance(jnp.asarray(f), values, at_training)
-    if not likelihood.is_gaussian:
-        expected = likelihood.mean(jnp.asarray(f), values)
-        mean = f = f if expected is None else np.asarray(expected)
-    return _Moments(mean, variance[:, None], None if noise is None else np.asarray(noise), f)
-
-
-@functools.partial(jax.jit, static_argnames=("model",))
-def _condition(model: Model, x: Array, y: Array, hidden: Pytree, scale: Array):
-    """The readout's posterior given the hidden layers; it holds in every coordinate system."""
-    return condition(model.features(hidden, x), y, scale)
-
-
-@functools.partial(jax.jit, static_argnames=("model",))
-def _moments(
-    model: Model,
-    hidden: Pytree,
-    readout: Array,
-    conditioned: tuple[Factor, Array] | None,
-    x: Array,
-) -> tuple[Array, Array, Array]:
-    psi = model.features(hidden, x)
-    f = psi @ readout
-    if conditioned is None:
-        # No closed form given h: the draw itself, with no variance around it.
-        return f, jnp.zeros(f.shape[0], f.dtype), f
-    return *predict_from_factor(psi, *conditioned), f
 
 
 class _Totals:
@@ -175,42 +98,3 @@ def _undoing(record: RunRecord, size: int) -> Standardizer:
         return undo
     zero = np.zeros(size, undo.y_mean.dtype)
     return dataclasses.replace(undo, y_mean=zero, y_std=zero + 1)
-
-
-def _kept_draws(kept: KeptParameters):
-    """``(parameters, unknown values)`` of every kept draw, one at a time on the device."""
-    num_chains = kept.parameters["readout"].shape[0]
-    for chain in range(num_chains):
-        for k in range(len(kept.draws)):
-            parameters = jax.tree.map(lambda a, at=(chain, k): jnp.asarray(a[at]), kept.parameters)
-            values = {name: jnp.asarray(v[chain, k]) for name, v in kept.unknowns.items()}
-            yield parameters, values
-
-
-def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
-    if record.posterior is None:
-        raise ValueError(
-            "predict() needs the network, which a stored result does not hold for a model (or "
-            "likelihood) of your own: pass it as bnnsample.load(path, model=...)"
-        )
-    if record.kept is None or len(record.kept.draws) == 0:
-        raise ValueError(
-            'predict() needs whole parameter draws, and this run kept none: run with keep="auto" '
-            'instead of keep="none"'
-        )
-    return record.posterior, record.kept
-
-
-def checked_inputs(record: RunRecord, x: Any) -> np.ndarray:
-    """Inputs of the trailing shape and the dtype of the run's, finite."""
-    expected = record.x.shape[1:]
-    given = np.shape(x)
-    array = _data.as_inputs(x)
-    if array.shape[1:] != expected:
-        trailing = ", ".join(["m", *map(str, expected)])
-        raise ValueError(f"x must have shape [{trailing}], as in training, got {tuple(given)}")
-    with np.errstate(over="ignore"):
-        array = array.astype(record.x.dtype)
-    if not np.isfinite(array).all():
-        raise ValueError(f"x has values beyond the range of {record.x.dtype}, the run's dtype")
-    return array

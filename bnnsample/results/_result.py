@@ -17,7 +17,9 @@ from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._predict import Prediction, predict
+from bnnsample.results._quantiles import quantiles
 from bnnsample.results._report import report, width_of
+from bnnsample.results._score import score
 
 
 class Result:
@@ -112,6 +114,41 @@ class Result:
             FloatingPointError: a factorisation broke down in the run's precision.
         """
         return predict(self._record, x, return_draws)
+
+    def quantiles(self, x: Any, probabilities: Any = (0.05, 0.5, 0.95)) -> np.ndarray:
+        """Quantiles of new observations at inputs ``x [m, ...]``, noise included, in y's units.
+
+        From draws of observations, a few for every kept parameter draw and the same at every call.
+
+        Args:
+            x: as for ``predict``.
+            probabilities: a number or a list in [0, 1].
+
+        Returns:
+            ``[q, m, t]``, or ``[q, m]`` when y was given as ``[n]``; without ``q`` for one number.
+
+        Raises:
+            ValueError: as ``predict``; labels, which have no quantiles; a probability outside
+                [0, 1]; or observations that cannot be drawn.
+        """
+        return quantiles(self._record, x, probabilities)
+
+    def score(self, x: Any, y: Any) -> dict[str, float]:
+        """How good predictions are at inputs whose targets are known, in y's units.
+
+        Returns:
+            by name: ``lppd``, the log pointwise predictive density
+            ``sum_i log mean_draws p(y_i | draw)``, for a Gaussian likelihood with the readout
+            integrated out, and ``nll``, minus its mean over points. For labels ``accuracy``,
+            ``brier`` (mean of ``|p - onehot|^2``) and ``calibration_error`` (expected, 15 equal
+            bins of confidence). For numbers ``rmse`` of the posterior mean, and ``coverage_50``
+            and ``coverage_90``, the share of targets inside central intervals.
+
+        Raises:
+            ValueError: as ``predict``; targets that do not fit, such as labels of no class; or
+                noise that is not known at ``x``.
+        """
+        return score(self._record, x, y)
 
     def compare_to_theory(
         self, x: Any = None, *, network: Any = None, num_kernel_draws: int = 8, seed: int = 0

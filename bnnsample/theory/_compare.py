@@ -16,7 +16,7 @@ from bnnsample._standardize import Standardizer
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
 from bnnsample.results._ess import MIN_DRAWS
-from bnnsample.results._predict import checked_inputs
+from bnnsample.results._per_draw import checked_inputs
 from bnnsample.theory import _plot, _report
 from bnnsample.theory._joint import JointKL, joint_kl
 from bnnsample.theory._kernels import compare_kernels
