@@ -72,8 +72,21 @@ def whiten_features(psi: Array, scale) -> tuple[Array, Array]:
 
 def gram(P: Array, on_parameter_side: bool) -> Array:
     """``I + P^T P`` or ``I + P P^T``."""
-    square = P.T @ P if on_parameter_side else P @ P.T
+    square = _square(P.T if on_parameter_side else P)
     return square + jnp.eye(square.shape[0], dtype=P.dtype)
+
+
+@jax.custom_jvp
+def _square(A: Array) -> Array:
+    """``A A^T``, whose derivative takes one product of this size in either mode, not two."""
+    return A @ A.T
+
+
+@_square.defjvp
+def _square_jvp(primals, tangents):
+    (A,), (dA,) = primals, tangents
+    half = dA @ A.T
+    return A @ A.T, half + half.T
 
 
 def factorise(psi: Array, scale, side: Side = "auto") -> Factor:

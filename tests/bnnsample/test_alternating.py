@@ -67,7 +67,9 @@ def moments(posterior, draws):
 
 @pytest.mark.parametrize("width", [1, 5])
 @pytest.mark.parametrize("name", LIKELIHOODS)
-@pytest.mark.parametrize("kernel", OPTIONS)
+@pytest.mark.parametrize(
+    "kernel", ["alternating", pytest.param("infinite_hmc", marks=pytest.mark.slow)]
+)
 def test_exact_draws_stay_exact_draws(kernel, name, width):
     likelihood, y = LIKELIHOODS[name]
     likelihood, y, _ = likelihood.prepared(y, N)

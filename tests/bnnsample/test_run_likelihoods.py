@@ -1,5 +1,7 @@
 """Whole runs of every likelihood against brute force, and what results make of them."""
 
+import functools
+
 import arviz
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,16 @@ def run(name, **options):
     return bnnsample.run(MODEL, (X, y), likelihood=likelihood, **settings)
 
 
+QUICK = ["categorical", "poisson", "student_t", "heteroscedastic"]
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in QUICK]
+
+
+@functools.cache
+def short(name):
+    """One short run per likelihood, for all that looks at results."""
+    return run(name, num_warmup=100, num_samples=150)
+
+
 def brute_force(name, count=200_000):
     """``E[y | f]`` at the new points, and its error, of prior draws weighted by the likelihood."""
     likelihood, y = CASES[name]
@@ -81,7 +93,7 @@ def brute_force(name, count=200_000):
 @pytest.mark.parametrize(
     "coordinates", ["repriorised", pytest.param("standard", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*QUICK, *LONG])
 def test_run_agrees_with_brute_force(name, coordinates):
     result = run(name, coordinates=coordinates, keep="none")
     expected, error = brute_force(name)
@@ -96,7 +108,7 @@ def test_run_agrees_with_brute_force(name, coordinates):
 
 def test_classes_by_name():
     """Names in the outputs' coordinates, probabilities that sum to one, codes in observed data."""
-    result = run("categorical", num_samples=200)
+    result = short("categorical")
     posterior = result.idata["posterior"]
     assert list(posterior["y_mean"].coords["output"].values) == ["a", "b", "c"]
     assert posterior["y_mean"].dims == ("chain", "draw", "eval_point", "output")
@@ -117,14 +129,14 @@ def test_classes_by_name():
 
 
 def test_two_labels_give_one_probability():
-    result = run("bernoulli", num_samples=200)
+    result = short("bernoulli")
     prediction = result.predict(X_NEW)
     assert prediction.mean.shape == (4,)
     assert ((prediction.mean > 0) & (prediction.mean < 1)).all()
 
 
 def test_noise_of_the_inputs_enters_the_predictive_spread():
-    result = run("heteroscedastic", num_samples=200)
+    result = short("heteroscedastic")
     prediction = result.predict(X_NEW, return_draws=True)
     f = result.record.draws["f"]
     variance = np.exp(2 * f[..., 1]).mean(axis=(0, 1)) + f[..., 0].var(axis=(0, 1))
@@ -135,7 +147,7 @@ def test_noise_of_the_inputs_enters_the_predictive_spread():
 
 @pytest.mark.parametrize("name", CASES)
 def test_stored_and_loaded(name, tmp_path):
-    result = run(name, num_samples=20, num_warmup=20)
+    result = short(name)
     result.save(tmp_path / "result.zarr")
     likelihood = CASES[name][0] if name in ("numpyro", "log_prob") else None
     loaded = bnnsample.load(tmp_path / "result.zarr", likelihood=likelihood)
@@ -146,15 +158,23 @@ def test_stored_and_loaded(name, tmp_path):
 
 
 def test_log_likelihood_feeds_loo():
-    result = run("poisson", num_samples=300)
+    result = short("poisson")
     loo = arviz.loo(result.idata)
     density = result.record.draws["log_likelihood"]
     assert np.isfinite(float(loo.iloc[0]) if hasattr(loo, "iloc") else loo.elpd)
-    assert density.shape == (4, 300, N)
+    assert density.shape == (4, 150, N)
 
 
 @pytest.mark.parametrize(
-    "kernel", ["infinite_hmc", "infinite_mala", "pcn", "elliptical_slice", "nuts"]
+    "kernel",
+    [
+        "infinite_hmc",
+        "nuts",
+        *(
+            pytest.param(kernel, marks=pytest.mark.slow)
+            for kernel in ("infinite_mala", "pcn", "elliptical_slice", "hmc", "ghmc", "mclmc")
+        ),
+    ],
 )
 def test_other_kernels_take_the_surrogate_too(kernel):
     result = run("bernoulli", kernel=kernel, num_warmup=50, num_samples=20)
@@ -164,7 +184,7 @@ def test_other_kernels_take_the_surrogate_too(kernel):
 @pytest.mark.parametrize("kind", ["trace", "rank", "ess", "predictive"])
 @pytest.mark.parametrize("name", ["categorical", "heteroscedastic"])
 def test_plots(name, kind, tmp_path):
-    result = run(name, num_warmup=20, num_samples=40)
+    result = short(name)
     assert result.plot(kind, tmp_path / "plot.png") is not None
     assert (tmp_path / "plot.png").stat().st_size > 5000
 
