@@ -60,7 +60,8 @@ class BNNClassifier(ClassifierMixin, BNNEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label at each of ``X [m, ...]``, ``[m]``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Posterior predictive probabilities ``[m, classes]``, in the order of ``classes_``.

@@ -267,8 +267,9 @@ def test_what_cannot_be_meant_is_refused(estimator, x, y, message):
 def test_predictions_need_a_fit_and_the_same_features(regressor):
     with pytest.raises(NotFittedError):
         BNNRegressor().predict(X)
-    with pytest.raises(NotFittedError):
-        BNNClassifier().predict_proba(X)
+    for method in (BNNClassifier().predict, BNNClassifier().predict_proba):
+        with pytest.raises(NotFittedError):
+            method(X)
     with pytest.raises(ValueError, match="feature names"):
         regressor.predict(pd.DataFrame(X, columns=["b", "a"]))
 
