@@ -87,3 +87,19 @@ class Model:
     def to_framework(self, parameters: Mapping[str, Pytree]) -> Pytree:
         """Parameters in the structure of the framework that the network is written in, if any."""
         return parameters
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by name and arguments where those rebuild it, else by its functions."""
+        if self.description is not None:
+            return _by_name, (self.name, dict(self.description))
+        return super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: Any) -> "Model":
+        """Itself: nothing in it changes, and compiled programs know it by identity."""
+        return self
+
+
+def _by_name(name: str, arguments: Mapping[str, Any]) -> Model:
+    from bnnsample import models  # noqa: PLC0415  (it imports this module)
+
+    return getattr(models, name)(**arguments)

@@ -16,6 +16,7 @@ from bnnsample._record import Pytree, RunRecord
 from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._idata import build_groups, now
+from bnnsample.results._pickle import reduced
 from bnnsample.results._predict import Prediction, predict
 from bnnsample.results._quantiles import quantiles
 from bnnsample.results._report import report, width_of
@@ -323,6 +324,9 @@ class Result:
     @functools.cached_property
     def _diagnostics(self) -> pd.DataFrame:
         return diagnostics(self._record)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(type(self), self._record, self._created_at)
 
     def __repr__(self) -> str:
         settings = self._record.settings
