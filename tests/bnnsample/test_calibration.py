@@ -29,7 +29,11 @@ LIKELIHOODS = {
     # NumPyro has no quantile function for it: the density of u is corrected instead.
     "no_quantile": Gaussian(dist.Weibull(0.8, 2.0)),
 }
-EXACT = [name for name, spec in KERNELS.items() if spec.is_exact and spec.is_chain]
+EXACT = [
+    name
+    for name, spec in KERNELS.items()
+    if spec.is_exact and spec.is_chain and not spec.needs_surrogate
+]
 # Options and steps that move the chain far and reject a good part of the proposals.
 OPTIONS = {
     "infinite_hmc": ({"step_size": 0.45, "num_integration_steps": 3}, 5),
