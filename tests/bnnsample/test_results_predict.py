@@ -10,7 +10,7 @@ from test_results_record import fixed_features, make_record
 from bnnsample.likelihoods import Gaussian, Laplace
 from bnnsample.models import from_functions, mlp
 from bnnsample.results import Result
-from bnnsample.results._predict import BLOCK
+from bnnsample.results._per_draw import BLOCK
 
 TOLERANCE = {np.float32: 2e-4, np.float64: 1e-9}
 

@@ -1,5 +1,8 @@
 """Scores, quantiles and calibration of predictions against direct computations."""
 
+import functools
+
+import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -17,6 +20,14 @@ Y_NEW = 3 + 2 * np.tanh(X_NEW[:, 0]) + 0.3 * RNG.normal(size=30)
 LABELS = np.where(X[:, 0] + 0.3 * X[:, 1] > 0, "up", "down")
 LABELS_NEW = np.where(X_NEW[:, 0] > 0, "up", "down")
 MODEL = models.mlp(1, "tanh", readout_weight_std=2.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_fast():
+    """These runs take milliseconds and compile for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def run(y, likelihood, **options):
@@ -105,11 +116,15 @@ def test_quantiles_are_refused():
         result.quantiles(X_NEW, 1.5)
 
 
+@functools.cache
+def _unknown_noise():
+    return run(Y, likelihoods.Gaussian(dist.HalfNormal(1.0)))
+
+
 @pytest.mark.parametrize("y", [Y_NEW[:3], np.full(30, np.nan), np.ones((30, 2))])
 def test_targets_that_do_not_fit_are_refused(y):
-    result = run(Y, likelihoods.Gaussian(dist.HalfNormal(1.0)))
     with pytest.raises(ValueError, match="y "):
-        result.score(X_NEW, y)
+        _unknown_noise().score(X_NEW, y)
 
 
 def test_calibration_error():

@@ -9,12 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
-from test_results_predict import Laplace
 from test_results_record import fixed_features, make_record
 
 import bnnsample
 import ntk
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import Gaussian, Laplace
 from bnnsample.models import from_functions, mlp
 from bnnsample.results import Result
 from bnnsample.theory import alignment, centred_alignment, relative_frobenius

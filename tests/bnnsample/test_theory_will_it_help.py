@@ -7,12 +7,11 @@ import numpyro.distributions as dist
 import pytest
 import scipy.stats
 from sklearn.datasets import load_diabetes
-from test_results_predict import Laplace
 from test_results_record import fixed_features
 
 import bnnsample
 from bnnsample.coordinates import Collapsed
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import Gaussian, Laplace
 from bnnsample.models import mlp
 from bnnsample.theory._placement import placed
 from bnnsample.theory._trials import Trials, acceptance_of, spread_for
