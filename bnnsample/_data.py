@@ -26,15 +26,19 @@ def as_targets(y: Any, num_points: int) -> tuple[np.ndarray, bool]:
     array = _as_float(y, "y")
     if array.ndim not in (1, 2):
         raise ValueError(f"y must have shape [n] or [n, d], got {array.shape}")
-    if array.shape[0] != num_points:
-        raise ValueError(
-            f"x and y must have the same number of data points, got {num_points} in x and "
-            f"{array.shape[0]} in y"
-        )
+    require_same_length(num_points, len(array))
     if array.size == 0:
         raise ValueError(f"y is empty, with shape {array.shape}")
     _require_finite(array, "y")
     return (array[:, None], True) if array.ndim == 1 else (array, False)
+
+
+def require_same_length(in_x: int, in_y: int) -> None:
+    """Raise ``ValueError`` unless x and y have as many data points."""
+    if in_x != in_y:
+        raise ValueError(
+            f"x and y must have the same number of data points, got {in_x} in x and {in_y} in y"
+        )
 
 
 def as_pair(data: Any) -> tuple[Any, Any]:

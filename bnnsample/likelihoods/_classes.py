@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from bnnsample import _data
+
 Label = str | int
 
 
@@ -47,11 +49,7 @@ def as_labels(y: Any, num_points: int) -> np.ndarray:
         raise ValueError(
             f"y must have one label per data point, shape [n], got {array.shape}{hint}"
         )
-    if len(array) != num_points:
-        raise ValueError(
-            f"x and y must have the same number of data points, got {num_points} in x and "
-            f"{len(array)} in y"
-        )
+    _data.require_same_length(num_points, len(array))
     if array.size == 0:
         raise ValueError("y is empty")
     labels = np.empty(len(array), object)

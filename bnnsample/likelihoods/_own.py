@@ -99,7 +99,9 @@ class _FromNumPyro(_Own):
 
     def check(self, y: np.ndarray) -> None:
         f = jnp.zeros((len(y), self.num_outputs(y)), y.dtype)
-        values = {name: unknown.value(f[0, 0] * 0) for name, unknown in self.unknowns.items()}
+        values = {
+            name: unknown.value(jnp.zeros((), y.dtype)) for name, unknown in self.unknowns.items()
+        }
         given = lenient(lambda f: self._distribution(f, **values))(f)
         if not isinstance(given, dist.Distribution):
             raise TypeError(
@@ -118,19 +120,16 @@ class _FromNumPyro(_Own):
                 f"y has values outside the support of {type(given).__name__}: {given.support}"
             )
 
-    def _of(self, f: Array, values: Values) -> dist.Distribution:
-        return self._distribution(f, **values)
-
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
         def density(y, f):
-            given = self._of(f, values)
+            given = self._distribution(f, **values)
             terms = given.log_prob(y.reshape(given.batch_shape + given.event_shape))
             return terms.reshape(len(y), -1).sum(1)
 
         return lenient(density)(y, f).astype(f.dtype)
 
     def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array:
-        draw = lenient(lambda key, f: self._of(f, values).sample(key))(key, f)
+        draw = lenient(lambda key, f: self._distribution(f, **values).sample(key))(key, f)
         return draw.reshape(len(f), -1).astype(f.dtype)
 
     def mean(self, f: Array, values: Values) -> Array | None:
@@ -141,7 +140,9 @@ class _FromNumPyro(_Own):
 
     def _moment(self, name: str, f: Array, values: Values) -> Array | None:
         try:
-            moment = lenient(lambda f: jnp.asarray(getattr(self._of(f, values), name)))(f)
+            moment = lenient(lambda f: jnp.asarray(getattr(self._distribution(f, **values), name)))(
+                f
+            )
         except NotImplementedError:
             return None
         return moment.reshape(len(f), -1).astype(f.dtype)
