@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
+
+# What results record under these names.
+RESERVED = frozenset(
+    {"f", "f_mean", "y", "y_mean", "projection", "hidden", "readout", "log_likelihood"}
+)
 
 
 def check_model(model: Model, x: np.ndarray, width: Any) -> None:
@@ -43,3 +49,16 @@ def check_model(model: Model, x: np.ndarray, width: Any) -> None:
         )
     if phi.dtype != x.dtype:
         raise TypeError(f"the model's features returned dtype {phi.dtype} for x of dtype {x.dtype}")
+
+
+def check_names(model: Model, likelihood: Likelihood) -> None:
+    """Raise ``ValueError`` where an unknown of the model and one of the likelihood share a name."""
+    names = {*likelihood.unknowns, *likelihood.to_fit}
+    taken = sorted(names & {*model.unknowns, *model.to_fit})
+    if taken:
+        raise ValueError(
+            f"the model and the likelihood both have an unknown named {taken[0]!r}: rename one"
+        )
+    reserved = sorted(RESERVED & {*names, *model.unknowns, *model.to_fit})
+    if reserved:
+        raise ValueError(f"an unknown may not be named {reserved[0]!r}: results have that name")

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from bnnsample._arguments import checked_counts, checked_seed, key_of
-from bnnsample._check_model import check_model
+from bnnsample._check_model import check_model, check_names
+from bnnsample._empirical_bayes import empirical_bayes
 from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
 from bnnsample._record import KeptParameters, RunRecord
@@ -20,7 +21,13 @@ from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
 from bnnsample.chains._sampling import Sampler, Samples
 from bnnsample.chains._start import fitted_to_prior, start_chains
 from bnnsample.chains._warmup import WarmupResult, warm_up
-from bnnsample.coordinates import Collapsed, Posterior, SurrogateRepriorised, chosen
+from bnnsample.coordinates import (
+    Collapsed,
+    Posterior,
+    SurrogateRepriorised,
+    checked_tempering,
+    chosen,
+)
 from bnnsample.kernels._registry import resolve_kernel
 from bnnsample.kernels._spec import KernelSpec
 from bnnsample.likelihoods import Likelihood
@@ -49,6 +56,8 @@ def run(
     init: Any = None,
     keep: str = "auto",
     standardize: bool = False,
+    temperature: float = 1.0,
+    tempering: str = "posterior",
     progress: Any = True,
 ) -> Result:
     """Sample the posterior of a Bayesian neural network.
@@ -83,6 +92,10 @@ def run(
             MiB), ``"all"`` or ``"none"``.
         standardize: standardise x and y for the sampler and undo it in every prediction. The
             noise scale then is in units of y's standard deviation. Labels and counts stay.
+        temperature: T of a cold (below 1) or warm posterior: what ``tempering`` names is raised to
+            the power 1 / T. Recorded log-likelihoods and new observations are not tempered.
+        tempering: ``"posterior"``: the whole, prior included, over parameters and unknowns as
+            standard normals (Wenzel et al. 2020); or ``"likelihood"`` alone.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
 
     Returns:
@@ -102,6 +115,7 @@ def run(
     problem = make_problem(data, x_eval, standardize, likelihood)
     likelihood = problem.likelihood
     coordinates, posterior_type = chosen(coordinates, likelihood)
+    tempered = checked_tempering(temperature, tempering)
     if isinstance(kernel, str) and kernel == "auto":
         through_surrogate = posterior_type is SurrogateRepriorised
         kernel = "alternating" if through_surrogate else "infinite_hmc"
@@ -110,14 +124,18 @@ def run(
     with precision(problem.dtype), quiet_blas(platform):
         check_model(model, problem.x, width)
         x, y, evaluated = problem.arrays()
-        posterior = posterior_type(model, likelihood, width, x, y)
+        check_names(model, likelihood)
+        keys = jax.random.split(key_of(seed), 5)
+        model, likelihood, fitted = empirical_bayes(
+            model, likelihood, width, x, y, jax.random.fold_in(keys[2], 2**31 - 1)
+        )
+        posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
         _refuse_impossible(posterior, spec, parameters)
         if not spec.is_chain:
             check_choice(posterior, parameters["num_proposals"], counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         check_backend(platform)
-        keys = jax.random.split(key_of(seed), 5)
         posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), platform)
         watch = make_watch(posterior, evaluated, keys[0])
         if spec.is_chain:
@@ -161,6 +179,9 @@ def run(
         seed=seed,
         keep=keep,
         standardize=standardize,
+        temperature=tempered.temperature,
+        tempering=tempered.tempers,
+        fitted=fitted,
         target_acceptance=target,
         dtype=problem.dtype,
         platform=platform,
@@ -181,7 +202,7 @@ def _record(
     kept = None
     if samples.kept is not None:
         at = samples.kept_draws
-        unknowns = {name: samples.draws[name][:, at] for name in posterior.likelihood.unknowns}
+        unknowns = {name: samples.draws[name][:, at] for name in posterior.unknowns}
         kept = KeptParameters(at, samples.kept, unknowns)
     return RunRecord(
         posterior=posterior,

@@ -5,7 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import numpyro.distributions as dist
 
+from bnnsample._scale import describe_prior
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 
@@ -15,7 +17,7 @@ PACKAGES = ("bnnsample", "jax", "jaxlib", "blackjax", "numpyro", "arviz", "numpy
 def settings_of(model: Model, likelihood: Likelihood, **settings: Any) -> dict[str, Any]:
     """Everything that determines a run, JSON-able, with the versions it ran on."""
     return {
-        "model": {"name": model.name, **(model.description or {})},
+        "model": {"name": model.name, **plain(model.description or {})},
         **likelihood.describe(),
         "output_names": likelihood.output_names,
         **{name: plain(value) for name, value in settings.items()},
@@ -27,6 +29,8 @@ def plain(value: Any) -> Any:
     """Numbers, strings, lists and dicts; anything else as its string."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, dist.Distribution):
+        return describe_prior(value)
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):

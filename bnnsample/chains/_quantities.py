@@ -44,7 +44,7 @@ def make_watch(posterior: Posterior, x_eval: Array | None, key: Array) -> Watch:
 def quantities(
     posterior: Posterior, watch: Watch, key: Array, position: Pytree
 ) -> tuple[dict[str, Array], Pytree]:
-    """The recorded quantities of a position, and its network parameters ``{"hidden", "readout"}``.
+    """Recorded quantities of a position, and the network's parameters ``{"hidden", "readout"}``.
 
     ``f [m, d]`` and ``y [m, t]`` hold one draw of the readout and of the noise. For a Gaussian
     likelihood ``f_mean [m, d]`` is E[f | h], the readout integrated out, in every coordinate
@@ -55,6 +55,7 @@ def quantities(
     conditioned = posterior.likelihood.is_gaussian
     outputs = _conditioned_outputs if conditioned else _moved_outputs
     parameters, f_train, f, means = outputs(posterior, watch, readout_key, position)
+    parameters = posterior.to_parameters(parameters)
     recorded = {
         "f": f,
         **means,
@@ -79,7 +80,7 @@ def _conditioned_outputs(posterior, watch, key, position):
     f_train = column * (factor.P @ readout)
     psi, f = column * factor.P, f_train
     if watch.x_eval is not None:
-        psi = posterior.model.features(position["hidden"], watch.x_eval)
+        psi = posterior.features(position, watch.x_eval)
         f = psi @ readout
     parameters = {"hidden": position["hidden"], "readout": readout}
     return parameters, f_train, f, {"f_mean": predict_from_factor(psi, factor, z)[0]}
@@ -88,9 +89,9 @@ def _conditioned_outputs(posterior, watch, key, position):
 def _moved_outputs(posterior, watch, key, position):
     """The same where the chain moves the readout and no closed form is known: E[y | f]."""
     parameters = posterior.network_parameters(position)
-    f = f_train = posterior.model.apply(parameters, posterior.x)
+    f = f_train = posterior.features(position, posterior.x) @ parameters["readout"]
     if watch.x_eval is not None:
-        f = posterior.model.apply(parameters, watch.x_eval)
+        f = posterior.features(position, watch.x_eval) @ parameters["readout"]
     mean = posterior.likelihood.mean(f, posterior.unknown_values(position))
     return parameters, f_train, f, {} if mean is None else {"y_mean": mean}
 
@@ -138,9 +139,10 @@ def prior_quantities(posterior: Posterior, watch: Watch, key: Array) -> dict[str
     parameters = posterior.prior_parameters(parameter_key)
     u = posterior.prior_unknowns(unknown_key)
     values = {
-        name: unknown.prior_draw(unknown_key, u[name])
-        for name, unknown in posterior.likelihood.unknowns.items()
+        name: unknown.prior_draw(jax.random.fold_in(unknown_key, i), u[name])
+        for i, (name, unknown) in enumerate(posterior.unknowns.items())
     }
-    f = posterior.model.apply(parameters, posterior.x if watch.x_eval is None else watch.x_eval)
+    model = posterior.model.at(values)
+    f = model.apply(parameters, posterior.x if watch.x_eval is None else watch.x_eval)
     noisy = posterior.likelihood.sample(noise_key, f, values, watch.x_eval is None)
     return {"f": f, **values, **({} if noisy is None else {"y": noisy})}

@@ -145,7 +145,7 @@ def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
             name: _coordinate(name, unknown, cast.pop(name))
             if name in cast
             else jnp.zeros((), dtype)
-            for name, unknown in posterior.likelihood.unknowns.items()
+            for name, unknown in posterior.unknowns.items()
         }
         missing = {"hidden", "readout"} - set(cast)
         if missing:
@@ -155,12 +155,13 @@ def _position(posterior: Posterior, start: dict[str, Any]) -> Any:
             )
         surplus = sorted(set(cast) - {"hidden", "readout"}, key=str)
         if surplus:
-            names = ", ".join(["hidden", "readout", *posterior.likelihood.unknowns])
+            names = ", ".join(["hidden", "readout", *posterior.unknowns])
             raise ValueError(f"init: a start has {surplus[0]!r}; its keys may be {names}")
         _check_like(
             jax.eval_shape(posterior.prior_parameters, jax.random.key(0)),
             {"hidden": cast["hidden"], "readout": cast["readout"]},
         )
+        cast, unknowns = posterior.to_position(cast), posterior.to_position(unknowns)
         position = posterior.position_of(cast, unknowns)
     _check_like(template, position)
     return position

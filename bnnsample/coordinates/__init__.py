@@ -7,6 +7,8 @@ from bnnsample.coordinates._posterior import Posterior as Posterior
 from bnnsample.coordinates._repriorised import Repriorised as Repriorised
 from bnnsample.coordinates._standard import Standard as Standard
 from bnnsample.coordinates._surrogate import SurrogateRepriorised as SurrogateRepriorised
+from bnnsample.coordinates._tempering import Tempering as Tempering
+from bnnsample.coordinates._tempering import checked_tempering as checked_tempering
 
 __all__ = [
     "COORDINATES",
@@ -15,5 +17,7 @@ __all__ = [
     "Repriorised",
     "Standard",
     "SurrogateRepriorised",
+    "Tempering",
+    "checked_tempering",
     "chosen",
 ]

@@ -23,9 +23,9 @@ class Collapsed(Posterior):
     """
 
     def potential(self, position: Position) -> Array:
-        psi = self.model.features(position["hidden"], self.x)
+        psi = self.features(position, self.x)
         value = log_marginal_likelihood(psi, self.y, self.gaussian_scale(position))
-        return -value - self.log_correction(position)
+        return -value - self.gaussian_constant(position) - self.log_correction(position)
 
     def unit_target(self) -> UnitTarget:
         """The potential as a function of a sum over the units of the last hidden layer."""
@@ -44,16 +44,23 @@ class Collapsed(Posterior):
             return scale[:, None] if scale.ndim else scale
 
         def columns(units, rest):
-            phi = layer.features(units, layer.lower(rest["hidden"], self.x))
-            return self.model.scaled(phi) / column_scale(rest)
+            model = self.model.at(self.unknown_values(rest))
+            assert model.units is not None
+            hidden, units = self.tempering.enlarged((rest["hidden"], units))
+            phi = model.units.features(units, model.units.lower(hidden, self.x))
+            return self.tempering.enlarged(model.scaled(phi)) / column_scale(rest)
 
         def base(rest):
             scale, (n, d) = column_scale(rest), self.y.shape
-            ones = jnp.full((n, 1), self.model.readout_bias_std, self.y.dtype) / scale
+            bias = jnp.asarray(
+                self.model.at(self.unknown_values(rest)).readout_bias_std, self.y.dtype
+            )
+            ones = self.tempering.enlarged(jnp.broadcast_to(bias, (n, 1))) / scale
             log_scale = jnp.sum(jnp.log(jnp.broadcast_to(scale, (n, 1))))
             constant = d * (log_scale + 0.5 * n * math.log(2 * math.pi))
             M0 = jnp.eye(n, dtype=self.y.dtype) + ones @ ones.T
-            return M0, self.y / scale, constant - self.log_correction(rest)
+            constant -= self.gaussian_constant(rest) + self.log_correction(rest)
+            return M0, self.y / scale, constant
 
         return UnitTarget(self.potential, split, join, columns, base)
 

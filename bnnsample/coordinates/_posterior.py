@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bnnsample._unknowns import log_correction_of, values_of
+from bnnsample._unknowns import Unknown, log_correction_of
+from bnnsample.coordinates._tempering import Tempering
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.repriorisation import Factor
@@ -38,6 +39,8 @@ class Posterior(ABC):
             ``u``: a position holds ``v`` with ``u = location + spread * v``. With 0 and 1 the
             reference is the prior; the warm-up moves it to the posterior, which is exact for
             any value and spares the network's chain the step size of a well-determined unknown.
+        tempering: the temperature. Positions are those of ``Tempering``; parameters, and values of
+            unknowns, are what they are without it.
     """
 
     model: Model = field(metadata={"static": True})
@@ -47,10 +50,11 @@ class Posterior(ABC):
     y: Array
     location: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
+    tempering: Tempering = field(default=Tempering(), metadata={"static": True})
 
     def __post_init__(self):
         if not self.location:
-            zero = {name: jnp.zeros((), self.y.dtype) for name in self.likelihood.unknowns}
+            zero = {name: jnp.zeros((), self.y.dtype) for name in self.unknowns}
             object.__setattr__(self, "location", zero)
             object.__setattr__(self, "spread", jax.tree.map(jnp.ones_like, zero))
 
@@ -61,6 +65,11 @@ class Posterior(ABC):
     @abstractmethod
     def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
         """The position of network parameters and of the unknowns' coordinates."""
+
+    @property
+    def unknowns(self) -> dict[str, Unknown]:
+        """The unknowns by name: prior scales of the network, and those of the likelihood."""
+        return {**self.model.unknowns, **self.likelihood.unknowns}
 
     @property
     def num_outputs(self) -> int:
@@ -88,25 +97,27 @@ class Posterior(ABC):
 
     def prior_unknowns(self, key: Array) -> dict[str, Array]:
         """A draw of the unknowns' coordinates ``u`` from N(0, 1)."""
-        names = sorted(self.likelihood.unknowns)
+        names = sorted(self.unknowns)
         draws = jax.random.normal(key, (len(names),), self.y.dtype)
         return {name: draws[i] for i, name in enumerate(names)}
 
     def unknown_coordinates(self, position: Position) -> dict[str, Array]:
-        """``u = location + spread * v`` of each unknown."""
+        """``location + spread * v`` of each unknown: ``u``, where nothing is tempered."""
         return {
             name: self.location[name] + self.spread[name] * v
             for name, v in position["unknowns"].items()
         }
 
     def unknown_values(self, position: Position) -> dict[str, Array]:
-        """The unknowns by name, their transforms undone."""
-        return values_of(self.likelihood.unknowns, self.unknown_coordinates(position))
+        """Values of the unknowns that a position has, by name, their transforms undone."""
+        u = self.tempering.enlarged(self.unknown_coordinates(position))
+        return {name: self.unknowns[name].value(u[name]) for name in u}
 
     def log_correction(self, position: Position) -> Array:
         """What the unknowns add to the log density relative to N(v; 0, 1), up to a constant."""
         u, v = self.unknown_coordinates(position), position["unknowns"]
-        correction = log_correction_of(self.likelihood.unknowns, u)
+        correction = log_correction_of(self.unknowns, self.tempering.enlarged(u))
+        correction = correction / self.tempering.prior_root**2
         correction += sum((v[name] ** 2 - u[name] ** 2) / 2 for name in u)
         return jnp.asarray(correction, self.y.dtype)
 
@@ -135,21 +146,60 @@ class Posterior(ABC):
 
         For a Gaussian likelihood, in any coordinates.
         """
-        psi = self.model.features(position["hidden"], self.x)
+        psi = self.features(position, self.x)
         return condition(psi, self.y, self.gaussian_scale(position))
+
+    def features(self, position: Position, x: Array) -> Array:
+        """Scaled features ``Psi [n, p]``, of which a position's readout has the prior N(0, I)."""
+        hidden = self.tempering.enlarged(position["hidden"])
+        return self.features_of(hidden, self.unknown_values(position), x)
+
+    def features_of(self, hidden: Any, values: Mapping[str, Array], x: Array) -> Array:
+        """The same of hidden parameters and values of the unknowns."""
+        return self.tempering.enlarged(self.model.at(values).features(hidden, x))
+
+    def to_parameters(self, parameters: Parameters) -> Parameters:
+        """The network's parameters of a position's."""
+        return self.tempering.enlarged(parameters)
+
+    def to_position(self, parameters: Parameters) -> Parameters:
+        """A position's parameters of the network's."""
+        return self.tempering.reduced(parameters)
+
+    def log_prob(self, f: Array, values: Mapping[str, Array]) -> Array:
+        """The tempered log-likelihood of outputs ``f [n, d]``, a scalar."""
+        total = jnp.sum(self.likelihood.log_prob(self.y, f, values))
+        return total / self.tempering.temperature
 
     def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
         """The readout ``W [p, d]`` of a position, for a Gaussian likelihood.
 
-        ``factor`` and ``z`` as ``condition`` gives them.
+        ``factor`` and ``z`` as ``condition`` gives them; see ``to_parameters``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no conditioned readout")
 
     def network_parameters(self, position: Position) -> Parameters:
-        """``{"hidden", "readout"}`` of a position in coordinates that move the readout."""
+        """``{"hidden", "readout"}`` of a position in coordinates that move the readout.
+
+        As a position has them: see ``to_parameters``.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not move the readout")
 
     def gaussian_scale(self, position: Position) -> Array:
-        """The noise standard deviation, as the closed forms of the readout need it."""
+        """The noise standard deviation, tempered, as the closed forms of the readout need it."""
+        return self.gaussian_scale_of(self.unknown_values(position))
+
+    def gaussian_scale_of(self, values: Mapping[str, Array]) -> Array:
+        """The same of values of the unknowns."""
+        scale = self.likelihood.gaussian_scale(values)
+        return jnp.asarray(scale, self.y.dtype) * jnp.asarray(
+            self.tempering.noise_root, self.y.dtype
+        )
+
+    def gaussian_constant(self, position: Position) -> Array:
+        """What the tempered Gaussian likelihood has beside that of the tempered noise scale."""
+        if self.tempering.temperature == 1:
+            return jnp.zeros((), self.y.dtype)
         scale = self.likelihood.gaussian_scale(self.unknown_values(position))
-        return jnp.asarray(scale, self.y.dtype)
+        constant = self.tempering.gaussian_constant(scale, self.y.shape)
+        return jnp.asarray(constant, self.y.dtype)

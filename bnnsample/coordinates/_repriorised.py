@@ -30,7 +30,7 @@ class Repriorised(Collapsed):
 
     def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
         position = super().position_of(parameters, unknowns)
-        psi = self.model.features(parameters["hidden"], self.x)
+        psi = self.features(position, self.x)
         scale = self.gaussian_scale(position)
         position["readout"] = inverse(parameters["readout"], psi, self.y, scale)
         return position

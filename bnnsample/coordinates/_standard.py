@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from bnnsample.coordinates._posterior import Parameters, Position, Posterior
@@ -17,9 +16,8 @@ class Standard(Posterior):
     """Position ``(h, W)``; the potential is minus the log likelihood."""
 
     def potential(self, position: Position) -> Array:
-        f = self.model.apply(position, self.x)
-        values = self.unknown_values(position)
-        log_prob = jnp.sum(self.likelihood.log_prob(self.y, f, values))
+        f = self.features(position, self.x) @ position["readout"]
+        log_prob = self.log_prob(f, self.unknown_values(position))
         return -log_prob - self.log_correction(position)
 
     def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:

@@ -32,32 +32,43 @@ class SurrogateRepriorised(Posterior):
     surrogate: Surrogate | None = None
 
     def potential(self, position: Position) -> Array:
-        image = self._image(position["hidden"])
+        image = self._image(position)
         return self._potential(image, image.of(position["readout"]), position["unknowns"])
 
     def network_parameters(self, position: Position) -> Parameters:
         """``{"hidden", "readout"}`` of a position."""
-        factor, z = self._condition(position["hidden"])
+        factor, z = self._condition(position)
         readout = posterior_mean(factor, z) + apply_root(factor, position["readout"])
         return {"hidden": position["hidden"], "readout": readout}
 
     def position_of(self, parameters: Parameters, unknowns: Mapping[str, Array]) -> Position:
-        factor, z = self._condition(parameters["hidden"])
+        position = {"hidden": parameters["hidden"], "unknowns": dict(unknowns)}
+        factor, z = self._condition(position)
         phi = apply_inverse_root(factor, parameters["readout"] - posterior_mean(factor, z))
-        return {"hidden": parameters["hidden"], "readout": phi, "unknowns": dict(unknowns)}
+        return {**position, "readout": phi}
 
     def alternating_target(self) -> AlternatingTarget:
-        """The potential, and what it is given the hidden layers."""
+        """The potential, and what it is given the features: hidden layers and their scales."""
+        scales = self.model.unknowns
 
-        def conditioned(hidden) -> Conditioned:
-            image = self._image(hidden)
+        def split(position):
+            unknowns = position["unknowns"]
+            moved = {k: v for k, v in unknowns.items() if k not in scales}
+            fixed = {k: v for k, v in unknowns.items() if k in scales}
+            return position["readout"], moved, {"hidden": position["hidden"], "unknowns": fixed}
 
-            def potential(at, unknowns):
-                return self._potential(image, at, unknowns)
+        def join(readout, moved, rest):
+            return {**rest, "readout": readout, "unknowns": {**moved, **rest["unknowns"]}}
+
+        def conditioned(rest) -> Conditioned:
+            image = self._image(rest)
+
+            def potential(at, moved):
+                return self._potential(image, at, {**moved, **rest["unknowns"]})
 
             return Conditioned(image.of, image.back, image.gram, potential)
 
-        return AlternatingTarget(self.potential, conditioned)
+        return AlternatingTarget(self.potential, split, join, conditioned)
 
     def rebase(self, position: Position, old: "Posterior") -> Position:
         assert isinstance(old, SurrogateRepriorised)
@@ -76,7 +87,7 @@ class SurrogateRepriorised(Posterior):
         """
 
         def gram(position):
-            psi = self.model.features(position["hidden"], self.x)
+            psi = self.features(position, self.x)
             return psi @ psi.T
 
         kernel = jnp.mean(jax.lax.map(gram, positions), axis=0)
@@ -84,17 +95,18 @@ class SurrogateRepriorised(Posterior):
         values = self.unknown_values({"unknowns": middle})
 
         def log_prob(f):
-            return self.likelihood.log_prob(self.y, f, values)
+            log_prob = self.likelihood.log_prob(self.y, f, values)
+            return log_prob / jnp.asarray(self.tempering.temperature, log_prob.dtype)
 
         return dataclasses.replace(self, surrogate=fit(log_prob, kernel, self.num_outputs))
 
-    def _condition(self, hidden) -> tuple[Factor, Array]:
+    def _condition(self, position) -> tuple[Factor, Array]:
         assert self.surrogate is not None, "the surrogate is fitted before chains start"
-        psi = self.model.features(hidden, self.x)
+        psi = self.features(position, self.x)
         return condition(psi, self.surrogate.target, 1 / self.surrogate.root)
 
-    def _image(self, hidden) -> Image:
-        return image_of(*self._condition(hidden))
+    def _image(self, position) -> Image:
+        return image_of(*self._condition(position))
 
     def _potential(self, image: Image, at: Array, unknowns: dict[str, Array]) -> Array:
         """Minus ``log p(y | f) + log N(z; 0, I + P P^T) - log N(z; P W, I)``, and the unknowns'."""
@@ -103,6 +115,6 @@ class SurrogateRepriorised(Posterior):
         whitened = image.outputs(at)
         residual = root * self.surrogate.target - whitened
         values = self.unknown_values({"unknowns": unknowns})
-        log_prob = jnp.sum(self.likelihood.log_prob(self.y, whitened / root, values))
+        log_prob = self.log_prob(whitened / root, values)
         log_density = log_prob + image.log_marginal + 0.5 * jnp.sum(residual * residual)
         return -log_density - self.log_correction({"unknowns": unknowns})

@@ -41,14 +41,19 @@ class Conditioned(NamedTuple):
 
 
 class AlternatingTarget(NamedTuple):
-    """A potential of positions ``{"hidden", "readout", "unknowns"}``, linear in the readout inside.
+    """A potential that sees a part of the position, the readout, through a linear image.
 
     Attributes:
         potential: minus the log density relative to N(0, I), of a position.
-        conditioned: ``hidden -> Conditioned``.
+        split: ``position -> (phi, unknowns, rest)``: the readout, unknowns that move with it, and
+            what the image depends on, the hidden layers.
+        join: its inverse.
+        conditioned: ``rest -> Conditioned``.
     """
 
     potential: Callable[[Pytree], Array]
+    split: Callable[[Pytree], tuple[Array, Pytree, Pytree]]
+    join: Callable[[Array, Pytree, Pytree], Pytree]
     conditioned: Callable[[Pytree], Conditioned]
 
 
@@ -83,21 +88,24 @@ def build_kernel(num_readout_steps: int = 8) -> Callable[..., tuple]:
 
     def kernel(key, state, target, step_size, num_integration_steps, kick_scale=1.0):
         readout_key, hidden_key = jax.random.split(key)
-        hidden = state.position["hidden"]
-        given = target.conditioned(hidden)
-        state, first = _move_readout(readout_key, state, given, num_readout_steps)
+        phi, unknowns, rest = target.split(state.position)
+        given = target.conditioned(rest)
+        phi, unknowns, value, first = _move_readout(
+            readout_key, phi, unknowns, state.potential, given, num_readout_steps
+        )
         steps = jnp.asarray(num_integration_steps, jnp.int32)
-        if not jax.tree.leaves(hidden):
+        if not jax.tree.leaves(rest):
             one = jnp.asarray(1, jnp.int32)
+            state = AlternatingState(target.join(phi, unknowns, rest), value)
             return state, AlternatingInfo(*first, one, first.acceptance_rate)
 
-        def potential(h):
-            return target.potential({**state.position, "hidden": h})
+        def potential(r):
+            return target.potential(target.join(phi, unknowns, r))
 
-        h, value, second = _move_hidden(
-            hidden_key, hidden, state.potential, potential, step_size, steps, kick_scale
+        rest, value, second = _move_hidden(
+            hidden_key, rest, value, potential, step_size, steps, kick_scale
         )
-        state = AlternatingState({**state.position, "hidden": h}, value)
+        state = AlternatingState(target.join(phi, unknowns, rest), value)
         is_divergent = first.is_divergent | second.is_divergent
         return state, AlternatingInfo(
             second.acceptance_rate, second.is_accepted, is_divergent, steps + 1,
@@ -108,13 +116,12 @@ def build_kernel(num_readout_steps: int = 8) -> Callable[..., tuple]:
 
 
 def _move_readout(
-    key: Array, state: AlternatingState, given: Conditioned, num_steps: int
-) -> tuple[AlternatingState, Verdict]:
+    key: Array, phi: Array, unknowns: Pytree, start: Array, given: Conditioned, num_steps: int
+) -> tuple[Array, Pytree, Array, Verdict]:
     """A quarter turn of readout and unknowns in ``num_steps`` kicks, the hidden layers fixed."""
     momentum_key, law_key, accept_key = jax.random.split(key, 3)
-    phi, unknowns = state.position["readout"], state.position["unknowns"]
     momentum = normal_like(momentum_key, {"phi": phi, "unknowns": unknowns})
-    dtype = state.potential.dtype
+    dtype = start.dtype
     jitter = 1 + JITTER * jax.random.uniform(law_key, (), dtype, -1, 1)
     angle = jnp.asarray(math.pi / 2 / num_steps, dtype) * jitter
     gradient_of = jax.value_and_grad(given.potential, (0, 1))
@@ -145,12 +152,9 @@ def _move_readout(
     q, _, end, _, work = jax.lax.fori_loop(0, num_steps, step, (q, p, value, gradient, work))
     turned, _ = rotate(phi, momentum["phi"], num_steps * angle)
     verdict = metropolis(accept_key, end - value - work)
-    position = {
-        **state.position,
-        "readout": turned + given.back(q["sum"]),
-        "unknowns": q["unknowns"],
-    }
-    return select(verdict.is_accepted, AlternatingState(position, end), state), verdict
+    moved = turned + given.back(q["sum"]), q["unknowns"], end
+    phi, unknowns, end = select(verdict.is_accepted, moved, (phi, unknowns, start))
+    return phi, unknowns, end, verdict
 
 
 def _move_hidden(

@@ -1,6 +1,7 @@
 """Independent Gaussian noise of known or unknown standard deviation."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._scale import Scale
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._likelihood import Likelihood, Values
-from bnnsample.likelihoods._scale import Scale
 
 
 class Gaussian(Likelihood):
@@ -19,7 +20,8 @@ class Gaussian(Likelihood):
     Args:
         scale: the noise standard deviation: a positive number, one per data point (``[n]``),
             or a NumPyro distribution with positive support as the prior of an unknown one, then
-            reported as ``noise_scale``. Default: unknown, with a half-normal prior of scale 1,
+            reported as ``noise_scale``; or ``"empirical-bayes"``, one that maximises the marginal
+            likelihood of the wide limit. Default: unknown, with a half-normal prior of scale 1,
             which suits standardised targets.
 
     Raises:
@@ -31,11 +33,19 @@ class Gaussian(Likelihood):
     standardizes = True
 
     def __init__(self, scale: Any = None):
-        self._scale = Scale(scale, per_point=True)
+        self._scale = Scale(scale, per_point=True, can_fit=True)
 
     @property
     def unknowns(self) -> dict[str, Unknown]:
         return self._scale.unknowns
+
+    @property
+    def to_fit(self) -> tuple[str, ...]:
+        return self._scale.to_fit
+
+    def at(self, values: Mapping[str, Any]) -> "Gaussian":
+        fitted = [values[name] for name in self.to_fit if name in values]
+        return Gaussian(float(fitted[0])) if fitted else self
 
     def check(self, y: np.ndarray) -> None:
         number = self._scale.number

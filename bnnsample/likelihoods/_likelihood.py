@@ -35,6 +35,16 @@ class Likelihood(ABC):
         return {}
 
     @property
+    def to_fit(self) -> tuple[str, ...]:
+        """Names of the unknowns that maximise the marginal likelihood and are then held."""
+        return ()
+
+    def at(self, values: Mapping[str, Any]) -> "Likelihood":
+        """The likelihood with these values of the unknowns to be fitted; others are ignored."""
+        del values
+        return self
+
+    @property
     def output_names(self) -> list[str] | None:
         """Names of the network's outputs, such as classes; None: numbers."""
         return None

@@ -12,9 +12,9 @@ from jax import Array
 
 from bnnsample import _data
 from bnnsample._lenient import lenient
+from bnnsample._scale import Scale
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._likelihood import Likelihood, Values
-from bnnsample.likelihoods._scale import Scale
 
 
 def from_numpyro(

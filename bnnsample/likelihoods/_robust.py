@@ -6,10 +6,10 @@ from typing import Any
 import numpyro.distributions as dist
 from jax import Array
 
+from bnnsample._scale import Scale
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._from_distribution import FromDistribution
 from bnnsample.likelihoods._likelihood import Values
-from bnnsample.likelihoods._scale import Scale
 
 
 class StudentT(FromDistribution):

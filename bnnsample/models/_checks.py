@@ -13,17 +13,11 @@ def check_standard_deviation(name: str, value: float, positive: bool = False) ->
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+        got = repr(value) if isinstance(value, str) else type(value).__name__
+        raise TypeError(f"{name} must be a number, got {got}") from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         sign = "positive" if positive else "non-negative"
         raise ValueError(f"{name} must be a finite {sign} standard deviation, got {value!r}")
-
-
-def checked_scales(**scales: float) -> dict[str, float]:
-    """Standard deviations by name, as floats; those of weights are positive."""
-    for name, value in scales.items():
-        check_standard_deviation(name, value, positive=name.endswith("weight_std"))
-    return {name: float(value) for name, value in scales.items()}
 
 
 def checked_depth(depth: SupportsIndex) -> int:

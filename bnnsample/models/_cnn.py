@@ -1,12 +1,16 @@
 """The convolutional network."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 from jax import Array
 
-from bnnsample.models._checks import checked_depth, checked_scales
+from bnnsample.models._checks import checked_depth
 from bnnsample.models._model import Model
 from bnnsample.models._named import named
+from bnnsample.models._prior_scales import per_layer, prior_scales
 from ntk.layers import Activation, Conv, Dense, Flatten, GlobalAvgPool, Layer, Serial
 
 POOLINGS: dict[str, Layer] = {"global_average": GlobalAvgPool(), "flatten": Flatten()}
@@ -19,10 +23,10 @@ def cnn(
     strides: int | tuple[int, ...] = 1,
     padding: str = "SAME",
     pooling: str = "global_average",
-    weight_std: float = 2.0**0.5,
-    bias_std: float = 0.1,
-    readout_weight_std: float = 1.0,
-    readout_bias_std: float = 0.1,
+    weight_std: Any = 2.0**0.5,
+    bias_std: Any = 0.1,
+    readout_weight_std: Any = 1.0,
+    readout_bias_std: Any = 0.1,
 ) -> Model:
     """``depth`` convolutions in NTK parameterisation, pooling, and a linear readout.
 
@@ -30,7 +34,8 @@ def cnn(
     fan-in of the window's size times the channels of ``x [n, *positions, channels]``; the readout
     is ``Model``'s. Every parameter has prior N(0, 1); all four scales are standard deviations. The
     width, an int or one per layer, given at run time, is the number of channels. The hidden
-    parameters are a list of ``{"weight": [*window, channels, width], "bias": [width]}``.
+    parameters are a list of ``{"weight": [*window, channels, width], "bias": [width]}``. Scales may
+    be unknown or one per layer, as in ``mlp``.
 
     Args:
         depth: number of convolutions.
@@ -47,7 +52,8 @@ def cnn(
             positive, one per spatial axis.
     """
     depth = checked_depth(depth)
-    scales = checked_scales(
+    scales = prior_scales(
+        depth,
         weight_std=weight_std,
         bias_std=bias_std,
         readout_weight_std=readout_weight_std,
@@ -55,9 +61,17 @@ def cnn(
     )
     if not isinstance(pooling, str) or pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
-    conv = Conv(window, strides, padding, scales["weight_std"], scales["bias_std"])
-    layer = conv, Activation(activation)
-    readout = Dense(scales["readout_weight_std"], scales["readout_bias_std"])
+    conv, act = Conv(window, strides, padding), Activation(activation)
+
+    def network(s: dict[str, Any]) -> Layer:
+        weights, biases = per_layer(s["weight_std"], depth), per_layer(s["bias_std"], depth)
+        hidden = [
+            (dataclasses.replace(conv, weight_std=w, bias_std=b), act)
+            for w, b in zip(weights, biases, strict=True)
+        ]
+        readout = Dense(s["readout_weight_std"], s["readout_bias_std"])
+        return Serial(*itertools.chain(*hidden), POOLINGS[pooling], readout)
+
     arguments = {
         "depth": depth,
         "activation": activation,
@@ -65,6 +79,5 @@ def cnn(
         "strides": conv.strides,
         "padding": padding,
         "pooling": pooling,
-        **scales,
     }
-    return named(Serial(*(layer * depth), POOLINGS[pooling], readout), "cnn", arguments)
+    return named(network, "cnn", arguments, scales)

@@ -1,7 +1,7 @@
 """A network described by layers, split into hidden layers and readout."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,13 +9,17 @@ from jax import Array
 
 from bnnsample.models._checks import widths_of
 from bnnsample.models._model import Model, Width
+from bnnsample.models._prior_scales import prior_scales, with_prior_scales
 from bnnsample.models._stack import draw, forward, unrolled
 from bnnsample.models._units import units_of
 from ntk.layers import Dense, Layer, Parallel, Serial
 
 
-def from_layers(network: Layer) -> Model:
+def from_layers(network: Layer | Callable[..., Layer], **scales: Any) -> Model:
     """A model of ``ntk.layers`` that end with a ``Dense`` readout.
+
+    Where scales are unknown, ``network`` is the function of them that describes it:
+    ``from_layers(lambda s: Serial(Dense(s), Activation("relu"), Dense()), s=HalfNormal(1.0))``.
 
     The hidden parameters are a list with those of each layer of ``Serial`` that has weights. The
     readout's ``weight_std`` and ``bias_std`` become the model's. The width, given at run time, is
@@ -23,11 +27,28 @@ def from_layers(network: Layer) -> Model:
     described; a layer has ``times`` as many channels. ``ntk.infinite_kernel(model)`` has the
     kernels of infinite width.
 
+    Args:
+        network: a layer, or ``network(**scales)`` that returns one.
+        scales: standard deviations by name: a number, a NumPyro distribution with positive
+            support, or ``"empirical-bayes"`` (see ``mlp``).
+
     Raises:
         TypeError: not a layer of ``ntk.layers``.
         ValueError: a network whose last layer is not ``Dense``, a readout with ``times``, or
             layers whose parameters have another prior than N(0, 1).
     """
+    if isinstance(network, Layer) or not callable(network):
+        if scales:
+            raise TypeError(
+                f"network must be a function of {', '.join(scales)} that returns a layer of "
+                f"ntk.layers, got {type(network).__name__}"
+            )
+        return of_layers(network)
+    return with_prior_scales(lambda values: of_layers(network(**values)), prior_scales(**scales))
+
+
+def of_layers(network: Any) -> Model:
+    """The model of layers whose scales are numbers, maybe traced."""
     hidden_layers, readout = _split(network)
 
     def init_hidden(key: Array, x: Array, width: Width) -> list[Any]:
@@ -47,8 +68,8 @@ def from_layers(network: Layer) -> Model:
     return Model(
         init_hidden,
         lambda hidden, x: forward(hidden_layers, hidden, x),
-        float(readout.weight_std),
-        float(readout.bias_std),
+        readout.weight_std,
+        readout.bias_std,
         "layers",
         units=units_of(hidden_layers),
         network=network,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnnsample._unknowns import Unknown
 from ntk.layers import Layer
 
 Pytree = Any
@@ -45,6 +46,10 @@ class Model:
     library from a stored result; it is ``None`` for a network of the user's own.
     ``units`` names the last hidden layer's units where the network has them. ``network`` is the
     whole network, readout included, where layers describe it.
+
+    Prior scales may be unknown: ``unknowns`` has their priors by name, ``to_fit`` the names of
+    those that maximise the marginal likelihood, and ``at`` is the model for values of them.
+    Until then numbers stand in their place that mean nothing.
     """
 
     init_hidden: Callable[[Array, Array, Width], Pytree]
@@ -55,6 +60,18 @@ class Model:
     description: Mapping[str, Any] | None = field(default=None, compare=False)
     units: UnitLayer | None = field(default=None, compare=False)
     network: Layer | None = field(default=None, compare=False)
+    unknowns: Mapping[str, Unknown] = field(default_factory=dict, compare=False)
+    to_fit: tuple[str, ...] = ()
+    rescaled: Callable[[Mapping[str, Any]], "Model"] | None = None
+
+    def at(self, values: Mapping[str, Any]) -> "Model":
+        """The model with these values of its unknown prior scales; other names are ignored."""
+        return self if self.rescaled is None else self.rescaled(values)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the readout has one: a scale that is being traced is never zero."""
+        return isinstance(self.readout_bias_std, jax.core.Tracer) or self.readout_bias_std != 0
 
     def init(self, key: Array, x: Array, width: Width, num_outputs: int = 1) -> dict[str, Pytree]:
         """A draw from the prior, ``{"hidden": h, "readout": W [p, num_outputs]}``.
@@ -71,9 +88,10 @@ class Model:
     def features(self, hidden: Pytree, x: Array) -> Array:
         """Scaled features ``Psi [n, p]`` of inputs ``x [n, ...]``, the bias column last."""
         psi = self.scaled(self.hidden_features(hidden, x))
-        if self.readout_bias_std == 0:
+        if not self.has_bias:
             return psi
-        bias = jnp.full((psi.shape[0], 1), self.readout_bias_std, psi.dtype)
+        scale = jnp.asarray(self.readout_bias_std, psi.dtype)
+        bias = jnp.broadcast_to(scale, (psi.shape[0], 1))
         return jnp.concatenate([psi, bias], axis=1)
 
     def scaled(self, phi: Array) -> Array:

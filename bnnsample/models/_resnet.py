@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jax import Array
 
-from bnnsample.models._checks import checked_depth, checked_scales
+from bnnsample.models._checks import checked_depth
 from bnnsample.models._model import Model
 from bnnsample.models._named import named
+from bnnsample.models._prior_scales import prior_scales
 from bnnsample.models._residual_scaling import residual_weights
 from ntk.layers import Activation, Conv, Dense, GlobalAvgPool, Layer, Residual, Scale, Serial
 
@@ -18,10 +20,10 @@ def resnet(
     depth: int = 8,
     activation: str | Callable[[Array], Array] = "relu",
     residual_scaling: str = "progressive_one",
-    weight_std: float = 2.0**0.5,
-    bias_std: float = 0.1,
-    readout_weight_std: float = 1.0,
-    readout_bias_std: float = 0.1,
+    weight_std: Any = 2.0**0.5,
+    bias_std: Any = 0.1,
+    readout_weight_std: Any = 1.0,
+    readout_bias_std: Any = 0.1,
 ) -> Model:
     """The wide residual network of Hron et al. 2022, for images ``[n, height, width, channels]``.
 
@@ -37,7 +39,8 @@ def resnet(
     normalised (Zagoruyko and Komodakis 2016, without batch normalisation): the weights ``alpha_b``
     and ``beta_b`` keep the variance instead. No activation follows the last block.
 
-    Every parameter has prior N(0, 1); the scales are standard deviations. ``weight_std`` is that
+    Every parameter has prior N(0, 1); the scales are standard deviations, which may be unknown as
+    in ``mlp``. ``weight_std`` is that
     of the convolutions that follow an activation; the first one and shortcuts have 1. The width,
     given at run time, is an int, or one per convolution, 6 k + 4 of them: shortcuts come before
     the block they skip, and groups multiply theirs by 1, 2 and 4.
@@ -64,28 +67,31 @@ def resnet(
     num_blocks, rest = divmod(depth - 2, 2 * GROUPS)
     if rest or num_blocks < 1:
         raise ValueError(f"depth must be 6 k + 2 with k of at least 1: 8, 14, 20, ..., got {depth}")
-    scales = checked_scales(
+    scales = prior_scales(
         weight_std=weight_std,
         bias_std=bias_std,
         readout_weight_std=readout_weight_std,
         readout_bias_std=readout_bias_std,
     )
-    layer = Conv((3, 3), 1, "SAME", scales["weight_std"], scales["bias_std"])
     weights = residual_weights(residual_scaling, GROUPS * num_blocks)
-    blocks = [
-        _block(layer, Activation(activation), weights[b], *divmod(b, num_blocks))
-        for b in range(GROUPS * num_blocks)
-    ]
-    stem = dataclasses.replace(layer, weight_std=1.0)
-    readout = Dense(scales["readout_weight_std"], scales["readout_bias_std"])
-    network = Serial(stem, *blocks, GlobalAvgPool(), readout)
+    act = Activation(activation)
+
+    def network(s: dict[str, Any]) -> Layer:
+        layer = Conv((3, 3), 1, "SAME", s["weight_std"], s["bias_std"])
+        blocks = [
+            _block(layer, act, weights[b], *divmod(b, num_blocks))
+            for b in range(GROUPS * num_blocks)
+        ]
+        stem = dataclasses.replace(layer, weight_std=1.0)
+        readout = Dense(s["readout_weight_std"], s["readout_bias_std"])
+        return Serial(stem, *blocks, GlobalAvgPool(), readout)
+
     arguments = {
         "depth": depth,
         "activation": activation,
         "residual_scaling": residual_scaling,
-        **scales,
     }
-    return named(network, "resnet", arguments)
+    return named(network, "resnet", arguments, scales)
 
 
 def _block(

@@ -1,7 +1,6 @@
 """What one kept parameter draw says at new inputs, the readout integrated out where it can be."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from bnnsample._precision import precision
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
-from bnnsample.models import Model
 from bnnsample.repriorisation._factor import Factor, condition
 from bnnsample.repriorisation._readout import predict_from_factor
 
@@ -68,18 +66,16 @@ def _one_draw(
     at_training: bool,
 ) -> AtInputs:
     """In blocks of one shape, so that memory stays bounded and one program serves every x."""
-    model, hidden, readout = posterior.model, parameters["hidden"], parameters["readout"]
-    likelihood, y = posterior.likelihood, jnp.asarray(posterior.y)
+    likelihood = posterior.likelihood
     conditioned = None
     if likelihood.is_gaussian:
-        scale = jnp.asarray(likelihood.gaussian_scale(values), y.dtype)
-        conditioned = _condition(model, jnp.asarray(posterior.x), y, hidden, scale)
+        conditioned = _condition(posterior, parameters["hidden"], values)
     blocks = []
     for start in range(0, len(x), BLOCK):
         part = x[start : start + BLOCK]
         padding = [(0, BLOCK - len(part))] + [(0, 0)] * (x.ndim - 1)
         padded = np.pad(part, padding, mode="edge")
-        block = _moments(model, hidden, readout, conditioned, padded)
+        block = _moments(posterior, parameters, values, conditioned, padded)
         blocks.append([np.asarray(a)[: len(part)] for a in block])
     mean, variance, f = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     noise = likelihood.variance(jnp.asarray(f), values, at_training)
@@ -90,22 +86,23 @@ def _one_draw(
     return AtInputs(mean, variance[:, None], known, f, values)
 
 
-@functools.partial(jax.jit, static_argnames=("model",))
-def _condition(model: Model, x: Array, y: Array, hidden: Pytree, scale: Array):
+@jax.jit
+def _condition(posterior: Posterior, hidden: Pytree, values: dict[str, Array]):
     """The readout's posterior given the hidden layers; it holds in every coordinate system."""
-    return condition(model.features(hidden, x), y, scale)
+    psi = posterior.features_of(hidden, values, posterior.x)
+    return condition(psi, posterior.y, posterior.gaussian_scale_of(values))
 
 
-@functools.partial(jax.jit, static_argnames=("model",))
+@jax.jit
 def _moments(
-    model: Model,
-    hidden: Pytree,
-    readout: Array,
+    posterior: Posterior,
+    parameters: dict[str, Pytree],
+    values: dict[str, Array],
     conditioned: tuple[Factor, Array] | None,
     x: Array,
 ) -> tuple[Array, Array, Array]:
-    psi = model.features(hidden, x)
-    f = psi @ readout
+    psi = posterior.features_of(parameters["hidden"], values, x)
+    f = psi @ posterior.to_position({"readout": parameters["readout"]})["readout"]
     if conditioned is None:
         # No closed form given h: the draw itself, with no variance around it.
         return f, jnp.zeros(f.shape[0], f.dtype), f

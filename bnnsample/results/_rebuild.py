@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from bnnsample._precision import precision
+from bnnsample._scale import rebuilt_prior
 from bnnsample._standardize import Standardizer
-from bnnsample.coordinates import Posterior, chosen
+from bnnsample.coordinates import Posterior, Tempering, chosen
 from bnnsample.likelihoods import (
     Bernoulli,
     Categorical,
@@ -39,33 +39,18 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
         StudentT,
     )
 }
-# Priors of a positive scale that are looked up by name, each with numbers as arguments.
-PRIORS: dict[str, type[dist.Distribution]] = {
-    family.__name__: family
-    for family in (
-        dist.Beta,
-        dist.Chi2,
-        dist.Exponential,
-        dist.Gamma,
-        dist.HalfCauchy,
-        dist.HalfNormal,
-        dist.InverseGamma,
-        dist.LogNormal,
-        dist.LogUniform,
-        dist.Pareto,
-        dist.Uniform,
-        dist.Weibull,
-    )
-}
 
 
 def rebuild_model(settings: Mapping[str, Any]) -> Model | None:
-    """A model of ``MODELS`` with a named activation; None for any other."""
+    """A model of ``MODELS`` with a named activation and known priors; None for any other."""
     description = dict(settings.get("model") or {})
     factory = MODELS.get(description.pop("name", ""))
     if factory is None or "activation" not in description:
         return None
-    return factory(**description)
+    try:
+        return factory(**{name: _with_priors(value) for name, value in description.items()})
+    except LookupError:
+        return None
 
 
 def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
@@ -74,19 +59,27 @@ def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
     if family is None:
         return None
     arguments = {name: settings[name] for name in ("df", "classes", "scale") if name in settings}
-    if isinstance(arguments.get("scale"), Mapping):
-        arguments["scale"] = _rebuild_prior(arguments["scale"])
-        if arguments["scale"] is None:
-            return None
+    try:
+        arguments = {name: _with_priors(value) for name, value in arguments.items()}
+    except LookupError:
+        return None
     return family(**{name: value for name, value in arguments.items() if value != []})
 
 
-def _rebuild_prior(described: Mapping[str, Any]) -> dist.Distribution | None:
-    arguments = dict(described)
-    family = PRIORS.get(arguments.pop("distribution"))
-    if family is None or set(arguments) != set(family.arg_constraints):
-        return None
-    return family(**{name: float(value) for name, value in arguments.items()})
+def _with_priors(described: Any) -> Any:
+    """Distributions in the place of their descriptions, inside lists too.
+
+    Raises:
+        LookupError: a distribution that is not known by name.
+    """
+    if isinstance(described, list):
+        return [_with_priors(entry) for entry in described]
+    if not (isinstance(described, Mapping) and "distribution" in described):
+        return described
+    prior = rebuilt_prior(described)
+    if prior is None:
+        raise LookupError(described["distribution"])
+    return prior
 
 
 def rebuild_posterior(
@@ -111,6 +104,9 @@ def rebuild_posterior(
             tuple(width) if isinstance(width, list) else width,
             jnp.asarray(standardizer.inputs(x)),
             jnp.asarray(standardizer.targets(y)),
+            tempering=Tempering(
+                settings.get("temperature", 1.0), settings.get("tempering", "posterior")
+            ),
         )
 
 

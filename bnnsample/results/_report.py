@@ -62,6 +62,11 @@ def _header(record: RunRecord) -> str:
         + (f", every {thin}th step kept" if thin != 1 else "")
         + f", after {_count(settings.get('num_warmup', 0), 'warm-up step')} each",
     ]
+    if settings.get("temperature", 1) != 1:
+        lines.append(f"{settings['tempering']} at temperature {settings['temperature']:g}")
+    if settings.get("fitted"):
+        found = (f"{name} {value:.3g}" for name, value in settings["fitted"].items())
+        lines.append(f"of greatest marginal likelihood and held: {', '.join(found)}")
     return "\n".join(lines)
 
 

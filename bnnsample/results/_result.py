@@ -227,7 +227,9 @@ class Result:
         They belong to the inputs and targets as the sampler saw them: with ``standardize=True``
         to standardised ones. A network of Flax or Equinox has them in its framework's structure,
         with the prior's scales multiplied in: ``{"params": ...}`` for ``module.apply``, or the
-        module; ``model.from_framework`` makes a start for ``init=`` of them.
+        module; ``model.from_framework`` makes a start for ``init=`` of them. Where prior scales
+        were sampled, ``model.at(values)`` with the draw's values, which ``idata.posterior`` has by
+        name, is the network whose ``apply`` they belong to.
 
         Raises:
             ValueError: a draw that was not kept (the message lists those that were), a chain
@@ -248,7 +250,10 @@ class Result:
         with precision(kept.parameters["readout"].dtype):
             parameters = jax.tree.map(lambda a: jnp.asarray(a[at]), kept.parameters)
             posterior = self._record.posterior
-            return parameters if posterior is None else posterior.model.to_framework(parameters)
+            if posterior is None:
+                return parameters
+            values = {name: v[at] for name, v in kept.unknowns.items()}
+            return posterior.model.at(values).to_framework(parameters)
 
     def save(self, path: Any, overwrite: bool = False) -> None:
         """Write everything to one Zarr directory, which ``xarray.open_datatree`` reads too.

@@ -18,6 +18,7 @@ from bnnsample.coordinates import Posterior
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.results._per_draw import checked_inputs
 from bnnsample.theory import _plot, _report
+from bnnsample.theory._gaussian_only import require_known_scales, require_untempered
 from bnnsample.theory._joint import JointKL, joint_kl
 from bnnsample.theory._kernels import compare_kernels
 from bnnsample.theory._limit import wide_kernel
@@ -185,6 +186,8 @@ def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
             f"compare_to_theory() needs at least {MIN_DRAWS} whole parameter draws per chain, and "
             f'this run kept {found}: run with keep="auto" or keep="all"'
         )
+    require_known_scales("compare_to_theory()", record.posterior.model)
+    require_untempered("compare_to_theory()", record.posterior.tempering)
     return record.posterior, kept
 
 

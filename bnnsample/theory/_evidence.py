@@ -23,7 +23,11 @@ from bnnsample.chains._prior_draws import Weigher
 from bnnsample.coordinates import Collapsed, Posterior
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
-from bnnsample.theory._gaussian_only import require_gaussian
+from bnnsample.theory._gaussian_only import (
+    require_gaussian,
+    require_known_scales,
+    require_untempered,
+)
 from bnnsample.theory._importance import importance_estimate
 from bnnsample.theory._smc import TARGET_ESS, TemperedSMC
 from ntk import check_backend
@@ -143,6 +147,8 @@ def evidence_of(
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
     require_gaussian("the evidence", posterior.likelihood)
+    require_known_scales("the evidence", posterior.model, posterior.likelihood, all_priors=False)
+    require_untempered("the evidence", posterior.tempering)
     platform = jax.default_backend()
     with precision(posterior.y.dtype), quiet_blas(platform):
         check_backend(platform)
@@ -213,7 +219,7 @@ def _diagnostics(
 
 def _log_normaliser(posterior: Posterior) -> float:
     """What ``log_correction`` leaves out: N(0, 1)'s constant, for each unknown without a map."""
-    unknowns = posterior.likelihood.unknowns.values()
+    unknowns = posterior.unknowns.values()
     return 0.5 * math.log(2 * math.pi) * sum(not u.has_quantile_map for u in unknowns)
 
 

@@ -19,7 +19,7 @@ def mean_kernel(posterior: Posterior, hidden: Any) -> Array:
     """``Psi Psi^T`` averaged over networks, one at a time: the NNGP at this width."""
 
     def add(total, h):
-        psi = posterior.model.features(h, posterior.x)
+        psi = posterior.features_of(h, {}, posterior.x)
         return total + psi @ psi.T, None
 
     n, count = posterior.x.shape[0], jax.tree.leaves(hidden)[0].shape[0]
@@ -32,7 +32,7 @@ def placed(posterior: Posterior, kernel: Array) -> Posterior:
 
     At the mode, with the spread of the curvature there (Laplace).
     """
-    unknowns = posterior.likelihood.unknowns
+    unknowns = posterior.unknowns
 
     def scale_at(u: dict[str, Array]) -> Array:
         return posterior.likelihood.gaussian_scale(values_of(unknowns, u))

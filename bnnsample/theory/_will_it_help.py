@@ -25,7 +25,7 @@ from bnnsample.kernels._prior_exact import (
 )
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
-from bnnsample.theory._gaussian_only import require_gaussian
+from bnnsample.theory._gaussian_only import require_gaussian, require_known_scales
 from bnnsample.theory._placement import mean_kernel, placed
 from bnnsample.theory._trials import Trials, acceptance_of, spread_for
 
@@ -114,6 +114,8 @@ def will_it_help(
     problem = make_problem(data, None, standardize, likelihood)
     likelihood = problem.likelihood
     require_gaussian("will_it_help()", likelihood)
+    if isinstance(model, Model):
+        require_known_scales("will_it_help()", model, likelihood)
     platform = jax.default_backend()
     with precision(problem.dtype), quiet_blas(platform):
         check_model(model, problem.x, width)

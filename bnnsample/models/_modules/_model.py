@@ -1,5 +1,6 @@
 """The model of a module of a framework."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -9,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bnnsample.models._checks import check_standard_deviation, widths_of
+from bnnsample.models._checks import widths_of
 from bnnsample.models._model import Model, Pytree, Width
 from bnnsample.models._modules._binding import Binding
 from bnnsample.models._modules._hidden import Hidden
 from bnnsample.models._modules._split import Split
+from bnnsample.models._prior_scales import prior_scales, with_prior_scales
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ModuleModel(Model):
         num_features = split.readout.num_features
         kernel = self.scaled(W[:num_features].T).T
         bias = jnp.zeros(W.shape[1], W.dtype)
-        if self.readout_bias_std != 0:
+        if self.has_bias:
             bias = W[-1] * jnp.asarray(self.readout_bias_std, W.dtype)
         return split.assemble(hidden.layers, kernel, bias)
 
@@ -59,7 +61,7 @@ class ModuleModel(Model):
         split, width = self._built(width, x)
         layers, kernel, bias = split.take(structure)
         W = kernel * (split.readout.num_features**0.5 / self.readout_weight_std)
-        if self.readout_bias_std != 0:
+        if self.has_bias:
             W = jnp.concatenate([W, bias[None] / self.readout_bias_std])
         elif jnp.any(bias != 0):
             raise ValueError("the readout's bias must be 0, as readout_bias_std has it")
@@ -84,13 +86,12 @@ def module_model(
     name: str,
     prior: Any,
     readout: str | None,
-    readout_weight_std: float,
-    readout_bias_std: float,
+    readout_weight_std: Any,
+    readout_bias_std: Any,
     is_ready: bool,
 ) -> ModuleModel:
     """The model of modules that ``bind(width, shape, dtype)`` builds for examples of ``shape``."""
-    check_standard_deviation("readout_weight_std", readout_weight_std, positive=True)
-    check_standard_deviation("readout_bias_std", readout_bias_std)
+    scales = prior_scales(readout_weight_std=readout_weight_std, readout_bias_std=readout_bias_std)
     if readout is not None and not isinstance(readout, str):
         raise TypeError(f"readout must be a path such as 'head/Dense_0', got {readout!r}")
 
@@ -106,7 +107,7 @@ def module_model(
                 f"width must be that of the ready module's readout, {found.num_features}, or "
                 f"None, got {width!r}; a function of the width builds modules of any"
             )
-        if found.bias is None and readout_bias_std != 0:
+        if found.bias is None and scales.given["readout_bias_std"] != 0:
             raise ValueError(
                 f"the readout {found.path!r} has no bias: readout_bias_std must be 0, got "
                 f"{readout_bias_std}"
@@ -120,15 +121,12 @@ def module_model(
     def hidden_features(hidden: Hidden, x: Array) -> Array:
         return model._split_of(hidden, x.dtype).features(hidden.layers, x)
 
-    model = ModuleModel(
-        init_hidden,
-        hidden_features,
-        float(readout_weight_std),
-        float(readout_bias_std),
-        name,
-        split=split,
-    )
-    return model
+    model = ModuleModel(init_hidden, hidden_features, name=name, split=split)
+
+    def build(values: dict[str, Any]) -> Model:
+        return dataclasses.replace(model, **values)
+
+    return with_prior_scales(build, scales)  # type: ignore[return-value]
 
 
 def build(module: Any, width: Any, kinds: tuple[type, ...], expected: str) -> Any:
