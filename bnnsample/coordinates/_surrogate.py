@@ -13,7 +13,7 @@ from bnnsample.kernels import AlternatingTarget, Conditioned
 from bnnsample.repriorisation._factor import Factor, condition, posterior_mean
 from bnnsample.repriorisation._image import Image, image_of
 from bnnsample.repriorisation._map import apply_inverse_root, apply_root
-from bnnsample.surrogates import Surrogate, fit
+from bnnsample.surrogates import FeaturePrior, KernelPrior, Prior, Surrogate, fit
 
 
 @jax.tree_util.register_dataclass
@@ -85,12 +85,8 @@ class SurrogateRepriorised(Posterior):
         To the kernel of their hidden layers and the middle of their unknowns, both averaged over
         chains.
         """
+        prior = self._output_prior(positions)
 
-        def gram(position):
-            psi = self.features(position, self.x)
-            return psi @ psi.T
-
-        kernel = jnp.mean(jax.lax.map(gram, positions), axis=0)
         middle = jax.tree.map(lambda v: jnp.mean(v, axis=0), positions["unknowns"])
         values = self.unknown_values({"unknowns": middle})
 
@@ -98,7 +94,28 @@ class SurrogateRepriorised(Posterior):
             log_prob = self.likelihood.log_prob(self.y, f, values)
             return log_prob / jnp.asarray(self.tempering.temperature, log_prob.dtype)
 
-        return dataclasses.replace(self, surrogate=fit(log_prob, kernel, self.num_outputs))
+        return dataclasses.replace(self, surrogate=fit(log_prob, prior, self.num_outputs))
+
+    def _output_prior(self, positions: Position) -> Prior:
+        """``mean_chain Psi Psi^T``, by features where chains together have fewer than points."""
+
+        def features(position):
+            return self.features(position, self.x)
+
+        first = jax.tree.map(lambda a: a[0], positions)
+        num_chains, n = jax.tree.leaves(positions)[0].shape[0], len(self.x)
+        p = jax.eval_shape(features, first).shape[1]
+        if num_chains * p <= n:
+            psi = jax.lax.map(features, positions)
+            stacked = psi.swapaxes(0, 1).reshape(n, -1)
+            return FeaturePrior(stacked / jnp.asarray(num_chains**0.5, stacked.dtype))
+
+        def add(total, position):
+            psi = features(position)
+            return total + psi @ psi.T, None
+
+        total, _ = jax.lax.scan(add, jnp.zeros((n, n), self.y.dtype), positions)
+        return KernelPrior(total / num_chains)
 
     def _condition(self, position) -> tuple[Factor, Array]:
         assert self.surrogate is not None, "the surrogate is fitted before chains start"

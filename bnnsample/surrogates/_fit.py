@@ -5,9 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.lax.linalg import cholesky
 
-from bnnsample.repriorisation._factor import solve_lower
+from bnnsample.surrogates._prior import Prior
 from bnnsample.surrogates._surrogate import Surrogate
 
 MAX_ITERATIONS = 60
@@ -19,7 +18,7 @@ NUM_DRAWN, FEWEST, MOST = 2**20, 16, 256
 LEAST_INFORMATION, MOST_INFORMATION = 1e-3, 1e5
 
 
-def fit(log_prob: Callable[[Array], Array], kernel: Array, num_outputs: int) -> Surrogate:
+def fit(log_prob: Callable[[Array], Array], prior: Prior, num_outputs: int) -> Surrogate:
     """Variational Gaussian approximation with one precision per point.
 
     Under the prior ``f[:, k] ~ N(0, K)`` the best Gaussian ``q(f)`` has the posterior of a
@@ -38,14 +37,16 @@ def fit(log_prob: Callable[[Array], Array], kernel: Array, num_outputs: int) -> 
 
     Args:
         log_prob: ``f [n, d] -> [n]``, log densities of the observations.
-        kernel: prior covariance of the outputs over the data ``[n, n]``.
+        prior: of the outputs over the data, the same for each.
         num_outputs: ``d``.
     """
-    n, dtype = len(kernel), kernel.dtype
+    prior_variance = prior.variance
+    n, dtype, limits = len(prior_variance), prior_variance.dtype, jnp.finfo(prior_variance.dtype)
+    least_variance = jnp.maximum(limits.eps * prior_variance, limits.tiny)
     half = max(FEWEST, min(MOST, NUM_DRAWN // (n * num_outputs))) // 2
     noise = jax.random.normal(jax.random.key(0), (half, n, num_outputs), dtype)
     noise = jnp.concatenate([noise, -noise])
-    prior_variance = jnp.maximum(jnp.diagonal(kernel), jnp.finfo(dtype).tiny)
+    prior_variance = jnp.maximum(prior_variance, limits.tiny)
     bounds = LEAST_INFORMATION / prior_variance, MOST_INFORMATION / prior_variance
 
     def gradient(f):
@@ -54,8 +55,8 @@ def fit(log_prob: Callable[[Array], Array], kernel: Array, num_outputs: int) -> 
 
     def step(carry):
         precision, natural, _, iteration = carry
-        mean, variance = _posterior(kernel, precision, natural)
-        spread = jnp.sqrt(variance)[:, None]
+        mean, variance = prior.posterior(precision, natural)
+        spread = jnp.sqrt(jnp.maximum(variance, least_variance))[:, None]
         gradients = jax.vmap(gradient)(mean[None] + spread[None] * noise)
         curvature = -jnp.mean(jnp.mean(noise * gradients, axis=0) / spread, axis=1)
         curvature = jnp.clip(curvature, *bounds)
@@ -75,14 +76,3 @@ def fit(log_prob: Callable[[Array], Array], kernel: Array, num_outputs: int) -> 
     )
     precision, natural, _, _ = jax.lax.while_loop(unfinished, step, start)
     return Surrogate(jnp.sqrt(precision), natural / precision[:, None])
-
-
-def _posterior(kernel: Array, precision: Array, natural: Array) -> tuple[Array, Array]:
-    """Mean ``[n, d]`` and variances ``[n]`` of ``f`` (Rasmussen and Williams 2006, eq. 3.27)."""
-    root = jnp.sqrt(precision)
-    B = jnp.eye(len(kernel), dtype=kernel.dtype) + root[:, None] * kernel * root[None, :]
-    half = solve_lower(cholesky(B, symmetrize_input=False), root[:, None] * kernel)
-    variance = jnp.diagonal(kernel) - jnp.sum(half * half, axis=0)
-    least = jnp.finfo(kernel.dtype).eps * jnp.diagonal(kernel)
-    mean = kernel @ natural - half.T @ (half @ natural)
-    return mean, jnp.maximum(variance, jnp.maximum(least, jnp.finfo(kernel.dtype).tiny))

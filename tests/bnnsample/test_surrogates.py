@@ -12,7 +12,7 @@ from bnnsample import likelihoods, models, repriorisation
 from bnnsample.coordinates import Standard, SurrogateRepriorised, chosen
 from bnnsample.repriorisation._factor import condition
 from bnnsample.repriorisation._image import image_of
-from bnnsample.surrogates import Surrogate, fit
+from bnnsample.surrogates import FeaturePrior, KernelPrior, Surrogate, fit
 from bnnsample.surrogates._fit import MOST, TOLERANCE
 
 N = 6
@@ -116,8 +116,10 @@ def test_conditioned_potential_is_the_potential(name, width):
     posterior = with_surrogate(build(Standard, name, width))
     target = posterior.alternating_target()
     position = posterior.prior_draw(jax.random.key(3))
-    given = target.conditioned(position["hidden"])
-    value = given.potential(given.of(position["readout"]), position["unknowns"])
+    phi, unknowns, rest = target.split(position)
+    jax.tree.map(np.testing.assert_array_equal, target.join(phi, unknowns, rest), position)
+    given = target.conditioned(rest)
+    value = given.potential(given.of(phi), unknowns)
     np.testing.assert_allclose(value, posterior.potential(position), rtol=1e-12)
 
 
@@ -153,13 +155,42 @@ def kernel_matrix(n, seed=3):
     return jnp.asarray(factor @ factor.T / (2 * n) + 0.1 * np.eye(n))
 
 
+def test_priors_by_features_and_by_kernel_are_one():
+    """Against dense conditioning of the outputs on Gaussian factors."""
+    rng = np.random.default_rng(8)
+    n, r, d = 7, 4, 2
+    phi, precision = rng.normal(size=(n, r)), rng.uniform(0.1, 5, n)
+    natural = rng.normal(size=(n, d))
+    K = phi @ phi.T
+    gain = K @ np.linalg.inv(K + np.diag(1 / precision))
+    for prior in (FeaturePrior(jnp.asarray(phi)), KernelPrior(jnp.asarray(K))):
+        np.testing.assert_allclose(prior.variance, np.diag(K), rtol=1e-12)
+        mean, variance = prior.posterior(jnp.asarray(precision), jnp.asarray(natural))
+        np.testing.assert_allclose(mean, gain @ (natural / precision[:, None]), rtol=1e-9)
+        np.testing.assert_allclose(variance, np.diag(K - gain @ K), rtol=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 11])
+def test_the_prior_of_outputs_is_the_mean_kernel_of_chains(width):
+    posterior = with_surrogate(build(Standard, "poisson", width))
+    positions = jax.lax.map(posterior.prior_draw, jax.random.split(jax.random.key(0), 3))
+    psi = [
+        MODEL.features(jax.tree.map(lambda a, c=c: a[c], positions["hidden"]), X) for c in range(3)
+    ]
+    expected = np.mean([p @ p.T for p in psi], axis=0)
+    prior = posterior._output_prior(positions)
+    assert isinstance(prior, FeaturePrior if width == 1 else KernelPrior)
+    got = prior.features @ prior.features.T if width == 1 else prior.kernel
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
 def test_fit_of_a_gaussian_is_the_gaussian():
     """Precisions ``1 / scale^2`` and targets y, up to the noise of the draws."""
     n, d = 5, 4
     scale = np.linspace(0.3, 1.2, n)[:, None]
     y = np.random.default_rng(5).normal(size=(n, d))
     density = lambda f: -0.5 * jnp.sum(((y - f) / scale) ** 2, axis=1)  # noqa: E731
-    found = fit(density, kernel_matrix(n), d)
+    found = fit(density, KernelPrior(kernel_matrix(n)), d)
     # The estimate is the precision times the mean square of so many standard normal draws.
     error = 4.5 * np.sqrt(2 / (MOST * d)) + TOLERANCE / 0.4
     np.testing.assert_allclose(found.root**2 * scale[:, 0] ** 2, 1, atol=error)
@@ -183,7 +214,7 @@ def test_fit_of_one_label_is_the_variational_optimum(variance, label):
     best = scipy.optimize.minimize(divergence, [0.0, 0.0], method="Nelder-Mead", tol=1e-10).x
     likelihood, y, _ = likelihoods.Bernoulli((0, 1)).prepared(np.array([label]), 1)
     density = lambda f: likelihood.log_prob(jnp.asarray(y), f, {})  # noqa: E731
-    found = fit(density, jnp.full((1, 1), variance), 1)
+    found = fit(density, KernelPrior(jnp.full((1, 1), variance)), 1)
     precision = float(found.root[0]) ** 2
     spread = 1 / (1 / variance + precision)
     mean = spread * precision * float(found.target[0, 0])
