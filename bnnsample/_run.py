@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model, check_names
+from bnnsample._check_size import check_size
 from bnnsample._empirical_bayes import empirical_bayes
 from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
@@ -131,6 +132,7 @@ def run(
         )
         posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
         _refuse_impossible(posterior, spec, parameters)
+        check_size(posterior)
         if not spec.is_chain:
             check_choice(posterior, parameters["num_proposals"], counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))

@@ -19,6 +19,16 @@ COUNTS = (
     "num_proposals",
 )
 
+ALL_DATA = (
+    "bnnsample samples the exact posterior: every gradient sees all points, and there are no "
+    "minibatches. The readout's algebra is of the smaller of the number of points and the width, "
+    "practical up to 10,000 (README, 'How many points'): take fewer points, a narrower network or "
+    "float32, or a stochastic-gradient sampler such as blackjax.sgld, which is not exact"
+)
+# Names by which minibatches are asked for.
+STOCHASTIC_GRADIENT = frozenset({"sgld", "sghmc", "sgnht", "csgld", "sgmcmc", "svrg_langevin"})
+MINIBATCH = frozenset({"batch_size", "minibatch_size", "minibatch", "batch"})
+
 KERNELS: dict[str, KernelSpec] = {
     spec.name: spec
     for spec in (
@@ -48,6 +58,8 @@ def resolve_kernel(
         ValueError: an unknown kernel or option, naming the valid ones, or a value that is
             impossible.
     """
+    if isinstance(name, str) and name.lower() in STOCHASTIC_GRADIENT:
+        raise ValueError(f"kernel {name!r} is not here. {ALL_DATA}")
     if not isinstance(name, str) or name not in KERNELS:
         raise ValueError(f"unknown kernel {name!r}; expected one of {', '.join(KERNELS)}")
     spec = KERNELS[name]
@@ -56,6 +68,8 @@ def resolve_kernel(
     options = dict(options or {})
     valid = set(spec.defaults) | ({"target_acceptance"} if spec.target_acceptance else set())
     unknown = sorted(set(options) - valid, key=str)
+    if MINIBATCH & set(unknown):
+        raise ValueError(f"kernel_options[{unknown[0]!r}]: {ALL_DATA}")
     if unknown:
         raise ValueError(
             f"kernel {name!r} has no option {unknown[0]!r}; its options are "
