@@ -14,9 +14,9 @@ from bnnsample.chains._progress import Silent
 from bnnsample.chains._quantities import make_watch
 from bnnsample.chains._sampling import Sampler
 from bnnsample.chains._start import given_positions
-from bnnsample.coordinates import COORDINATES
+from bnnsample.coordinates import chosen
 from bnnsample.kernels._registry import resolve_kernel
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data
@@ -26,9 +26,10 @@ from experiments._data import Data
 class Measurement:
     """One method at one setting.
 
-    ``function`` is the posterior-mean function E[f | h] at the evaluation points, ``weights`` 20
-    fixed hidden weights; effective sample sizes are medians of min(bulk ESS of q, bulk ESS of
-    (q - mean)^2), capped at the number of draws.
+    ``function`` is the posterior-mean function E[f | h] at the evaluation points, or E[y | f],
+    class probabilities, where noise is not Gaussian; ``weights`` are 20 fixed hidden weights.
+    Effective sample sizes are medians of min(bulk ESS of q, bulk ESS of (q - mean)^2), capped at
+    the number of draws.
     """
 
     setting: Mapping[str, Any]
@@ -61,14 +62,14 @@ class Bench:
         model: Model,
         data: Data,
         width: int,
-        noise_scale: float,
+        likelihood: Likelihood,
         coordinates: str,
         kernel: str,
         thin: int = 1,
     ):
         self.spec, defaults, _ = resolve_kernel(kernel, None)
-        self.posterior = COORDINATES[coordinates](
-            model, Gaussian(noise_scale), width, jnp.asarray(data.x), jnp.asarray(data.y)
+        self.posterior = chosen(coordinates, likelihood)[1](
+            model, likelihood, width, jnp.asarray(data.x), jnp.asarray(data.y)
         )
         self.watch = make_watch(self.posterior, jnp.asarray(data.x_eval), jax.random.key(0))
         self.defaults = {**defaults, "step_size": 0.1}
@@ -104,7 +105,7 @@ class Bench:
             samples = self.sampler.run(
                 self.posterior, self.watch, states, jax.random.key(seed), num_draws, Silent()
             )
-        function = samples.draws["f_mean"]
+        function = samples.draws["y_mean" if "y_mean" in samples.draws else "f_mean"]
         return Measurement(
             dict(setting),
             float(samples.sample_stats["acceptance_rate"].mean()),

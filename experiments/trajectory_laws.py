@@ -75,7 +75,7 @@ def compare(
     )
     last = int(found.record.kept.draws[-1])
     starts = [found.parameters(c, last) for c in range(found.settings["num_chains"])]
-    bench = Bench(model, data, width, noise_scale, "collapsed", "infinite_hmc")
+    bench = Bench(model, data, width, Gaussian(noise_scale), "collapsed", "infinite_hmc")
     states = bench.start(starts)
     measured = []
     for setting in settings():

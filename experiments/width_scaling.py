@@ -165,7 +165,8 @@ def baseline_row(
 ) -> Row:
     """A row from the best of the method's grid around an adapted step size."""
     model = bnnsample.models.mlp(options.depth, "gelu")
-    bench = Bench(model, data, width, noise, method.coordinates, method.kernel, method.thin)
+    likelihood = bnnsample.likelihoods.Gaussian(noise)
+    bench = Bench(model, data, width, likelihood, method.coordinates, method.kernel, method.thin)
     states = bench.start(starts)
     settings = method.settings(reference_step_size(bench, states, options.seed))
     best = best_of_grid(bench, settings, states, options.gradients, options.seed)
