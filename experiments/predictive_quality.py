@@ -1,0 +1,279 @@
+"""How good predictions are beside a deep ensemble and a chain in standard coordinates.
+
+Regression with unknown noise on diabetes, labels on breast cancer (Bernoulli) and digits (softmax,
+500 training points), random splits. Three ways to use one architecture, a network of one hidden
+GELU layer whose readout scale is unknown:
+
+- ours: ``bnnsample.run`` as it is called by default;
+- the same posterior in standard coordinates under infinite HMC, with as many gradients in all as
+  ours, warm-up included;
+- a deep ensemble of five (Lakshminarayanan et al. 2017), its learning rate, weight penalty and
+  number of steps chosen by validation and then trained on all training points.
+
+Scores are of the test points: mean negative log predictive density, root mean square error or
+accuracy, expected calibration error of labels; numbers are standardised by the training points.
+
+    python -m experiments.predictive_quality --quick
+    python -m experiments.predictive_quality --splits 5 --width 512
+
+Rows already in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of
+settings and versions.
+"""
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+from matplotlib.figure import Figure
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+import bnnsample
+from bnnsample._settings import PACKAGES, _version
+from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
+from bnnsample.results._score import calibration_error
+from experiments import _ensemble
+from experiments._options import folder, whole
+from experiments._plot import save
+from experiments.width_scaling import write_csv
+
+Row = dict[str, Any]
+COLUMNS = ("data", "split", "method", "nll", "error", "calibration", "gradients", "seconds")
+LOADERS = {"diabetes": load_diabetes, "breast_cancer": load_breast_cancer, "digits": load_digits}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "diabetes": Gaussian,
+    "breast_cancer": Bernoulli,
+    "digits": Categorical,
+}
+TEST_SHARE, MOST_TRAINING = 0.2, 500
+OURS, STANDARD, ENSEMBLE = "ours", "standard coordinates", "deep ensemble"
+METHODS = (OURS, STANDARD, ENSEMBLE)
+# One choice for all data: a median of 3.4, and 95% between 0.2 and 11.
+READOUT_PRIOR = dist.HalfNormal(5.0)
+
+
+class Split(NamedTuple):
+    """Standardised inputs; targets as the user has them, regression's standardised."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    """Run the experiment from the command line; returns the table's rows."""
+    options = parse(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "predictive_quality.csv"
+    rows = read(path)
+    started = time.perf_counter()
+    for name in options.data:
+        for split in range(options.splits):
+            done = {r["method"] for r in rows if (r["data"], r["split"]) == (name, split)}
+            if done == set(METHODS):
+                continue
+            rows = [r for r in rows if (r["data"], r["split"]) != (name, split)]
+            for row in measure(name, split, options):
+                rows.append(row)
+                print(table_line(row), flush=True)
+            write_csv(path, rows, COLUMNS)
+    print(f"\n{table(rows)}\n")
+    plot(rows, options.out / "predictive_quality.png")
+    settings = {k: v for k, v in vars(options).items() if k != "out"}
+    settings["versions"] = {package: _version(package) for package in PACKAGES}
+    (options.out / "predictive_quality.json").write_text(json.dumps(settings, indent=2) + "\n")
+    print(f"{time.perf_counter() - started:.0f} s; wrote predictive_quality.* to {options.out}")
+    return rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=sorted(LOADERS), default=list(LOADERS))
+    parser.add_argument("--splits", type=whole(1), default=None)
+    parser.add_argument("--width", type=whole(1), default=None)
+    parser.add_argument("--draws", type=whole(10), default=None, help="per chain")
+    parser.add_argument("--warmup", type=whole(10), default=None, help="steps per chain")
+    parser.add_argument("--members", type=whole(1), default=5)
+    parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
+    parser.add_argument("--max-steps", type=whole(_ensemble.CHECK_EVERY), default=2000)
+    parser.add_argument("--out", type=folder, default=Path("results/predictive_quality"))
+    parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    options = parser.parse_args(arguments)
+    options.splits = options.splits or (2 if options.quick else 5)
+    options.width = options.width or (128 if options.quick else 512)
+    options.draws = options.draws or (100 if options.quick else 250)
+    options.warmup = options.warmup or (100 if options.quick else 200)
+    return options
+
+
+def load(name: str, seed: int, most_training: int) -> Split:
+    """A random split; inputs and numbers standardised by its training points."""
+    x, y = LOADERS[name](return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(x))
+    num_test = round(TEST_SHARE * len(x))
+    test, train = order[:num_test], order[num_test : num_test + most_training]
+    # Pixels share one scale.
+    axis = None if name == "digits" else 0
+    x = ((x - x[train].mean(axis)) / x[train].std(axis)).astype(np.float32)
+    if name == "diabetes":
+        y = ((y - y[train].mean()) / y[train].std()).astype(np.float32)
+    return Split(x[train], y[train], x[test], y[test])
+
+
+def measure(name: str, seed: int, options: argparse.Namespace) -> list[Row]:
+    """All methods on one split."""
+    split = load(name, seed, options.most_training)
+    model = bnnsample.models.mlp(1, "gelu", readout_weight_std=READOUT_PRIOR)
+
+    def run(**settings: Any):
+        return bnnsample.run(
+            model,
+            (split.x, split.y),
+            width=options.width,
+            likelihood=LIKELIHOODS[name](),
+            seed=seed,
+            x_eval=split.x_test[:16],
+            progress=False,
+            **settings,
+        )
+
+    cell = {"data": name, "split": seed}
+    ours = run(num_warmup=options.warmup, num_samples=options.draws)
+    budget = gradients_of(ours)
+    # Its step size is found by a run of its own, which is not charged.
+    pilot = run(coordinates="standard", kernel="infinite_hmc", num_warmup=200, num_samples=5)
+    adapted = ("step_size", "num_integration_steps", "kick_scale")
+    steps = max(30, int(budget / (pilot.num_gradients / 5)))
+    standard = run(
+        coordinates="standard",
+        kernel="infinite_hmc",
+        kernel_options={name: pilot.adapted[name] for name in adapted},
+        num_warmup=steps // 3,
+        num_samples=steps - steps // 3,
+    )
+    return [
+        {**cell, **of_result(OURS, ours, split)},
+        {**cell, **of_result(STANDARD, standard, split)},
+        {**cell, **of_ensemble(name, split, seed, options)},
+    ]
+
+
+def gradients_of(result) -> int:
+    """All gradients that a run took."""
+    return result.num_gradients + result.warmup_gradients
+
+
+def of_result(method: str, result, split: Split) -> Row:
+    """A row from a finished run."""
+    found = result.score(split.x_test, split.y_test)
+    return {
+        "method": method,
+        "nll": found["nll"],
+        "error": found["rmse"] if "rmse" in found else 1 - found["accuracy"],
+        "calibration": found.get("calibration_error", float("nan")),
+        "gradients": gradients_of(result),
+        "seconds": result.warmup_seconds + result.sampling_seconds,
+    }
+
+
+def of_ensemble(name: str, split: Split, seed: int, options: argparse.Namespace) -> Row:
+    """A row from a deep ensemble; its readout scale is 1, and its penalty chosen."""
+    started = time.perf_counter()
+    model = bnnsample.models.mlp(1, "gelu")
+    likelihood, y, _ = LIKELIHOODS[name]().prepared(split.y, len(split.y))
+    _, y_test, _ = likelihood.prepared(split.y_test, len(split.y_test))
+    y, y_test = y.astype(np.float32), y_test.astype(np.float32)
+    ensemble = _ensemble.train(
+        model, likelihood, options.width, (split.x, y), options.members, options.max_steps, seed
+    )
+    seconds = time.perf_counter() - started
+    density = _ensemble.log_density(ensemble, model, likelihood, split.x_test, y_test)
+    mean = _ensemble.mean(ensemble, model, likelihood, split.x_test)
+    row = {"method": ENSEMBLE, "nll": float(-density.mean()), "seconds": seconds}
+    settings = len(_ensemble.LEARNING_RATES) * len(_ensemble.PENALTIES)
+    row["gradients"] = options.members * (settings * options.max_steps + ensemble.num_steps)
+    if name == "diabetes":
+        error = float(np.sqrt(np.mean((mean - y_test) ** 2)))
+        return {**row, "error": error, "calibration": float("nan")}
+    p = mean if name == "digits" else np.hstack([1 - mean, mean])
+    correct = p.argmax(axis=1) == y_test[:, 0].astype(int)
+    calibration = calibration_error(p.max(axis=1), correct)
+    return {**row, "error": float(1 - correct.mean()), "calibration": calibration}
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run with numbers as numbers."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    kinds = {"data": str, "method": str, "split": int}
+    return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in found]
+
+
+def table(rows: list[Row]) -> str:
+    """Means over splits and their standard errors; differences from ours in pairs."""
+    lines = [
+        "| data | method | NLL | NLL above ours | RMSE or error rate | calibration error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row["data"] for row in rows):
+        ours = _column(rows, name, OURS, "nll")
+        for method in METHODS:
+            nll, error, calibration = (
+                _column(rows, name, method, c) for c in ("nll", "error", "calibration")
+            )
+            above = "" if method == OURS else _with_error(nll - ours)
+            shown = "" if np.isnan(calibration).any() else _with_error(calibration)
+            lines.append(
+                f"| {name} | {method} | {_with_error(nll)} | {above} | {_with_error(error)} | "
+                f"{shown} |"
+            )
+    return "\n".join(lines)
+
+
+def _column(rows: list[Row], name: str, method: str, column: str) -> np.ndarray:
+    own = [r for r in rows if r["data"] == name and r["method"] == method]
+    return np.asarray([r[column] for r in sorted(own, key=lambda r: r["split"])])
+
+
+def _with_error(values: np.ndarray) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.3f}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def table_line(row: Row) -> str:
+    """One printed line."""
+    return (
+        f"{row['data']:13s} split {row['split']}  {row['method']:21s} NLL {row['nll']:.4f}  "
+        f"error {row['error']:.4f}  calibration {row['calibration']:.4f}  "
+        f"{row['gradients']:,} gradients, {row['seconds']:.0f} s"
+    )
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Negative log predictive densities, a panel for every data set, a point for every split."""
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        values = np.stack([_column(rows, name, method, "nll") for method in METHODS])
+        axis.plot(range(len(METHODS)), values, color="grey", lw=0.7, alpha=0.6)
+        axis.plot(range(len(METHODS)), values, "o", color="#0b6e4f", ms=4)
+        axis.set_xticks(range(len(METHODS)), [m.replace(" ", "\n") for m in METHODS])
+        axis.set_title(name, fontsize=10)
+        axis.grid(True, axis="y", alpha=0.2)
+    figure.axes[0].set_ylabel("negative log predictive density")
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", False)
+    main()
