@@ -20,8 +20,12 @@ from bnnsample.surrogates import Surrogate
 N, STEPS = 3, 3
 X = np.random.default_rng(0).normal(size=(N, 2))
 MODEL = models.mlp(1, "tanh", readout_weight_std=1.5)
+SCALES = models.mlp(
+    1, "tanh", weight_std=dist.HalfNormal(1.5), readout_weight_std=dist.LogNormal(0.0, 0.7)
+)
 LIKELIHOODS = {
     "labels": (likelihoods.Categorical(), np.array([0, 2, 1])),
+    "scales": (likelihoods.Categorical(), np.array([0, 2, 1])),
     "counts": (
         likelihoods.from_numpyro(
             lambda f, gain: dist.Poisson(gain * jnp.exp(f)),
@@ -45,8 +49,8 @@ def exact_draws(posterior, key, count):
         network_key, unknown_key, accept_key = jax.random.split(key, 3)
         parameters = posterior.prior_parameters(network_key)
         unknowns = posterior.prior_unknowns(unknown_key)
-        f = posterior.model.apply(parameters, posterior.x)
         values = posterior.unknown_values({"unknowns": unknowns})
+        f = posterior.model.at(values).apply(parameters, posterior.x)
         log_prob = jnp.sum(posterior.likelihood.log_prob(posterior.y, f, values))
         accepted = jnp.log(jax.random.uniform(accept_key, dtype=f.dtype)) < log_prob
         return {**parameters, "unknowns": unknowns}, accepted
@@ -59,7 +63,11 @@ def exact_draws(posterior, key, count):
 
 def moments(posterior, draws):
     """First and second moments of weights, unknowns and functions, ``[count, k]``."""
-    f = jax.vmap(lambda d: posterior.model.apply(d, posterior.x))(draws)
+
+    def outputs(draw):
+        return posterior.model.at(posterior.unknown_values(draw)).apply(draw, posterior.x)
+
+    f = jax.vmap(outputs)(draws)
     flat = [np.asarray(leaf).reshape(len(f), -1)[:, :4] for leaf in jax.tree.leaves(draws)]
     q = np.hstack([*flat, np.asarray(f).reshape(len(f), -1)])
     return np.hstack([q, q**2, q[:, :1] * q])
@@ -73,14 +81,15 @@ def moments(posterior, draws):
 def test_exact_draws_stay_exact_draws(kernel, name, width):
     likelihood, y = LIKELIHOODS[name]
     likelihood, y, _ = likelihood.prepared(y, N)
-    standard = Standard(MODEL, likelihood, width, jnp.asarray(X), jnp.asarray(y))
+    model = SCALES if name == "scales" else MODEL
+    standard = Standard(model, likelihood, width, jnp.asarray(X), jnp.asarray(y))
     rng = np.random.default_rng(4)
     surrogate = Surrogate(
         jnp.asarray(rng.uniform(0.4, 1.2, N)),
         jnp.asarray(rng.normal(size=(N, standard.num_outputs))),
     )
     posterior = SurrogateRepriorised(
-        MODEL, likelihood, width, standard.x, standard.y, surrogate=surrogate
+        model, likelihood, width, standard.x, standard.y, surrogate=surrogate
     )
     spec, parameters, _ = resolve_kernel(kernel, OPTIONS[kernel])
     count = 2500

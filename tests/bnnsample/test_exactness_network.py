@@ -94,10 +94,10 @@ def assert_agree(draws, noise, outputs=1):
 
 
 CASES = [
-    ("standard", "known"),
-    ("repriorised", "known"),
-    ("collapsed", "known"),
     ("collapsed", "unknown"),
+    pytest.param("standard", "known", marks=pytest.mark.slow),
+    pytest.param("repriorised", "known", marks=pytest.mark.slow),
+    pytest.param("collapsed", "known", marks=pytest.mark.slow),
     pytest.param("standard", "unknown", marks=pytest.mark.slow),
     pytest.param("repriorised", "unknown", marks=pytest.mark.slow),
 ]
@@ -108,6 +108,7 @@ def test_coordinates_agree_with_numpyro(coordinates, noise):
     assert_agree(draws_of(noise, coordinates=coordinates), noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISE)
 def test_unitwise_agrees_with_numpyro(noise):
     options = {"num_blocks": 4}

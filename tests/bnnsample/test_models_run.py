@@ -78,6 +78,7 @@ def check(result, features, path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_resnet_8(tmp_path):
     result = run(models.resnet(8), Y, 4, 20, num_chains=2, kernel_options=STEPS)
     assert 0.2 < result.idata.sample_stats["acceptance_rate"].values.mean() <= 1
@@ -111,7 +112,7 @@ def weighted_prior():
 
 
 @pytest.mark.parametrize(
-    "kernel", ["infinite_hmc", pytest.param("unitwise", marks=pytest.mark.slow)]
+    "kernel", [pytest.param(k, marks=pytest.mark.slow) for k in ("infinite_hmc", "unitwise")]
 )
 def test_cnn_agrees_with_weighted_draws_from_the_prior(kernel, weighted_prior, tmp_path):
     result = run(CNN, Y[:, :1], WIDTH, SAMPLES, kernel=kernel, kernel_options=STEPS)

@@ -120,7 +120,16 @@ def test_a_vector_y_gives_vectors_back(base):
     assert full.draws.shape == (16, 3, 1)
 
 
-@pytest.mark.parametrize("kernel", [name for name, spec in KERNELS.items() if spec.is_chain])
+# Those of BlackJAX take as long to compile as ours together.
+OURS = ("infinite_hmc", "alternating", "unitwise", "infinite_mala", "pcn", "elliptical_slice")
+CHAINS = [
+    pytest.param(name, marks=() if name in OURS else pytest.mark.slow)
+    for name, spec in KERNELS.items()
+    if spec.is_chain
+]
+
+
+@pytest.mark.parametrize("kernel", CHAINS)
 def test_float32_data_give_float32_results(kernel):
     """y in float64, under 64-bit JAX; a warm-up of one step."""
     likelihood = StudentT() if KERNELS[kernel].needs_surrogate else Gaussian()

@@ -28,7 +28,15 @@ STRUCTURE = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# Linen stands for the networks that are written in three frameworks, in the default suite.
+REWRITTEN = ("equinox_", "nnx_")
+ONCE = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith(REWRITTEN) else ())
+    for name in NETWORKS
+]
+
+
+@pytest.mark.parametrize("name", ONCE)
 def test_every_method(name):
     f, params, x = NETWORKS[name](jnp.float64)
     expected = dense_kernel(f, params, x)

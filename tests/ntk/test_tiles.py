@@ -93,7 +93,13 @@ def wide():
     return params, rng.normal(size=(40, 20)).astype(np.float32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(m, marks=pytest.mark.slow if m == "ntk_vector_products" else ())
+        for m in METHODS
+    ],
+)
 def test_temporary_memory_stays_within_the_budget(method):
     params, x = wide()
     inputs = check_inputs(mlp, params, x, None, (), ())
