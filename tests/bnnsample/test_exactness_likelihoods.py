@@ -166,7 +166,7 @@ def moments(draws):
 
 
 def assert_agree(name, prior, coordinates):
-    likelihood, y, _, unknowns = CASES[name]
+    likelihood, y, _, _ = CASES[name]
     result = bnnsample.run(
         model_of(prior, outputs_of(name)),
         (X, y),

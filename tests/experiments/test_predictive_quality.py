@@ -1,0 +1,95 @@
+"""The deep ensemble's mixture by hand, tables, and the experiment end to end at its smallest."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats as st
+from scipy.special import log_softmax
+
+from bnnsample import likelihoods, models
+from experiments import _ensemble, predictive_quality
+
+RNG = np.random.default_rng(0)
+X, X_NEW = RNG.normal(size=(20, 3)), RNG.normal(size=(6, 3))
+MODEL = models.mlp(1, "tanh")
+
+
+def trained(likelihood, y, **options):
+    likelihood, y, _ = likelihood.prepared(y, len(X))
+    settings = {"num_members": 3, "max_steps": 60, "seed": 0, **options}
+    return likelihood, _ensemble.train(MODEL, likelihood, 5, (X, np.asarray(y, float)), **settings)
+
+
+def members(ensemble):
+    p = ensemble.parameters
+    return [jax.tree.map(lambda a, i=i: a[i], p) for i in range(len(p["log_scale"]))]
+
+
+def test_the_density_of_regression_is_the_mixture_of_members():
+    y, y_new = np.sin(X[:, 0]), np.sin(X_NEW[:, :1])
+    likelihood, ensemble = trained(likelihoods.Gaussian(), y)
+    densities = []
+    for member in members(ensemble):
+        f = MODEL.apply(member["network"], jnp.asarray(X_NEW))
+        densities.append(st.norm(f, np.exp(member["log_scale"])).pdf(y_new))
+    got = _ensemble.log_density(ensemble, MODEL, likelihood, X_NEW, y_new)
+    np.testing.assert_allclose(got, np.log(np.mean(densities, axis=0))[:, 0], rtol=1e-9)
+
+
+def test_probabilities_of_labels_are_means_over_members():
+    y = np.array([0, 1, 2, 1] * 5)
+    likelihood, ensemble = trained(likelihoods.Categorical(), y)
+    p = [
+        np.exp(log_softmax(MODEL.apply(m["network"], jnp.asarray(X_NEW)), axis=1))
+        for m in members(ensemble)
+    ]
+    got = _ensemble.mean(ensemble, MODEL, likelihood, X_NEW)
+    np.testing.assert_allclose(got, np.mean(p, axis=0), rtol=1e-9)
+    code = np.array([2, 0, 1, 1, 2, 0.0])[:, None]
+    got = _ensemble.log_density(ensemble, MODEL, likelihood, X_NEW, code)
+    chosen = np.mean(p, axis=0)[np.arange(6), code[:, 0].astype(int)]
+    np.testing.assert_allclose(got, np.log(chosen), rtol=1e-9)
+
+
+def test_training_fits():
+    """What validation chooses is no worse than where it starts, by far."""
+    y = 3 * np.tanh(X[:, 0])
+    likelihood, ensemble = trained(likelihoods.Gaussian(), y, max_steps=400)
+    assert ensemble.num_steps % _ensemble.CHECK_EVERY == 0
+    residual = _ensemble.mean(ensemble, MODEL, likelihood, X)[:, 0] - y
+    assert np.mean(residual**2) < 0.2 * np.var(y)
+
+
+def test_splits_are_standardised_by_their_training_points():
+    split = predictive_quality.load("diabetes", 3, 100)
+    assert split.x.shape == (100, 10)
+    assert split.x_test.shape == (88, 10)
+    np.testing.assert_allclose(split.x.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(split.y.std(), 1, atol=1e-5)
+    assert predictive_quality.load("breast_cancer", 0, 50).y.dtype.kind == "i"
+
+
+def test_differences_are_paired():
+    rows = [
+        {"data": "d", "split": s, "method": m, "nll": nll, "error": 0.1, "calibration": np.nan}
+        for m, nlls in (("ours", (1.0, 2.0)), ("deep ensemble", (1.5, 2.5)))
+        for s, nll in enumerate(nlls)
+    ]
+    rows += [{**row, "method": "standard coordinates"} for row in rows[:2]]
+    line = next(r for r in predictive_quality.table(rows).splitlines() if "ensemble" in r)
+    assert "| 2.000 ± 0.500 | 0.500 ± 0.000 |" in line
+
+
+@pytest.mark.slow
+def test_end_to_end(tmp_path):
+    arguments = ["--data", "breast_cancer", "--splits", "1", "--width", "4", "--draws", "20"]
+    arguments += ["--warmup", "20", "--most-training", "30", "--max-steps", "40"]
+    with jax.enable_x64(False):
+        rows = predictive_quality.main([*arguments, "--out", str(tmp_path)])
+        # Nothing is measured again.
+        again = predictive_quality.main([*arguments, "--out", str(tmp_path)])
+    assert {row["method"] for row in rows} == set(predictive_quality.METHODS)
+    assert all(np.isfinite([row["nll"], row["error"]]).all() for row in rows)
+    assert [row["nll"] for row in again] == [row["nll"] for row in rows]
+    assert (tmp_path / "predictive_quality.png").read_bytes()[:4] == b"\x89PNG"
