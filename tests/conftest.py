@@ -19,6 +19,15 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 MOST_MAPPINGS = 20_000
 
 
+def pytest_runtest_setup(item):
+    """The default suite compiles for seconds what runs for milliseconds: quickly, then.
+
+    Tests of long programs are marked ``optimized``, and slow ones are always compiled in full.
+    """
+    in_full = any(item.get_closest_marker(name) for name in ("optimized", "slow"))
+    jax.config.update("jax_disable_most_optimizations", not in_full)
+
+
 @pytest.fixture(autouse=True)
 def _room_for_programs():
     yield

@@ -24,14 +24,6 @@ Y = np.sin(X[:, 0]) + 0.3 * RNG.normal(size=N)
 X_EVAL = 1.5 * RNG.normal(size=(8, 2))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take a second and compile for many."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def run(data=(X, Y), model=None, **settings):
     settings = {"width": 64, "likelihood": Gaussian(0.7), "num_samples": 400, **settings}
     settings = {"kernel": "importance", "progress": False, "x_eval": X_EVAL, **settings}

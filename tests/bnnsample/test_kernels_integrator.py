@@ -229,6 +229,7 @@ def check_energy_differences(num_pairs):
     assert np.mean(np.abs(single - double) < 0.01) >= 0.99
 
 
+@pytest.mark.optimized
 def test_float32_energy_differences_at_a_million_parameters():
     check_energy_differences(20)
 

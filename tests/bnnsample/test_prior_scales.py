@@ -36,14 +36,6 @@ NAMES = {"weight_std_0", "bias_std", "readout_weight_std", "readout_bias_std"}
 WIDTHS = [3, 11]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take milliseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def scales_of(position):
     """Values of the unknowns, from SciPy's quantile functions."""
     u = {name: float(value) for name, value in position["unknowns"].items()}

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -20,14 +19,6 @@ Y_NEW = 3 + 2 * np.tanh(X_NEW[:, 0]) + 0.3 * RNG.normal(size=30)
 LABELS = np.where(X[:, 0] + 0.3 * X[:, 1] > 0, "up", "down")
 LABELS_NEW = np.where(X_NEW[:, 0] > 0, "up", "down")
 MODEL = models.mlp(1, "tanh", readout_weight_std=2.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take milliseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def run(y, likelihood, **options):

@@ -38,14 +38,6 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take milliseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def run(name, **options):
     likelihood, y = CASES[name]
     settings = {

@@ -34,14 +34,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take microseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def run(data=(X, Y), model=None, **settings):
     settings = {**SETTINGS, **settings}
     if settings.get("kernel", "infinite_hmc") != "infinite_hmc" and "kernel_options" in settings:

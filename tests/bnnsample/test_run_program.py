@@ -24,13 +24,6 @@ Y = X[:, 0]
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(autouse=True)
 def _interruptible():
     """Python raises no KeyboardInterrupt where it was started with SIGINT ignored, as by nohup."""

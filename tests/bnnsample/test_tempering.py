@@ -30,14 +30,6 @@ TEMPERATURE = 0.3
 CASES = [(name, tempers, width) for name in LIKELIHOODS for tempers in TEMPERS for width in (3, 11)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These runs take milliseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def build(coordinates, name, tempers, width):
     return COORDINATES[coordinates](
         MODEL,

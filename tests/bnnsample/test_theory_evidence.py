@@ -30,14 +30,6 @@ FIVE_SIGMA = 5.0
 EIGHT_REPLICATES = st.t.isf(3e-7, 7)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """These programs run for less time than they compile."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def regression_evidence(scale, y=Y):
     """``log p(y)`` of Bayesian linear regression on ``FIXED``'s features, by SciPy."""
     psi = np.concatenate([1.3 / 2**0.5 * np.cos(X), np.full((N, 1), 0.5)], axis=1)

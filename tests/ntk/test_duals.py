@@ -339,6 +339,7 @@ def test_shapes_transformations_and_dtypes(name, dtype):
     assert all(part.shape == (2, 1) for part in dual.diagonal(q1[0, 0, :, :, 0, 0]))
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("name", "arrays"), [("relu", 0), ("gelu", 0), ("tanh", 4)])
 def test_memory(name, arrays):
     """Two results and no array beside them; of a series its two sums, twice in the loop."""

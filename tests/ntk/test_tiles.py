@@ -93,6 +93,7 @@ def wide():
     return params, rng.normal(size=(40, 20)).astype(np.float32)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     "method",
     [
