@@ -42,6 +42,8 @@ class BNNEstimator(BaseEstimator):
         thin: int = 1,
         keep: str = "auto",
         standardize: bool = True,
+        temperature: float = 1.0,
+        tempering: str = "posterior",
         random_state: Any = None,
         progress: Any = False,
     ):
@@ -57,6 +59,8 @@ class BNNEstimator(BaseEstimator):
         self.thin = thin
         self.keep = keep
         self.standardize = standardize
+        self.temperature = temperature
+        self.tempering = tempering
         self.random_state = random_state
         self.progress = progress
 
@@ -90,6 +94,8 @@ class BNNEstimator(BaseEstimator):
             thin=self.thin,
             keep=self.keep,
             standardize=self.standardize,
+            temperature=self.temperature,
+            tempering=self.tempering,
             seed=_seed(self.random_state),
             progress=self.progress,
         )

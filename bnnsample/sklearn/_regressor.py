@@ -19,8 +19,8 @@ class BNNRegressor(RegressorMixin, BNNEstimator):
         width: units of each hidden layer, an int or one per layer.
         likelihood: of ``bnnsample.likelihoods``; default ``Gaussian()``, noise of unknown
             standard deviation. Not one of labels.
-        coordinates, kernel, kernel_options, num_chains, num_warmup, num_samples, thin: as in
-            ``bnnsample.run``.
+        coordinates, kernel, kernel_options, num_chains, num_warmup, num_samples, thin,
+            temperature, tempering: as in ``bnnsample.run``.
         keep: whole parameter draws kept for ``predict``: ``"auto"`` or ``"all"``.
         standardize: standardise X and y for the sampler and undo it in every prediction; a
             likelihood's noise scale then is in units of y's standard deviation.

@@ -78,6 +78,8 @@ def test_parameters_are_those_of_run_stored_as_given(kind, calls):
         "thin": 2,
         "keep": "all",
         "standardize": False,
+        "temperature": 0.5,
+        "tempering": "likelihood",
         "random_state": 5,
         "progress": True,
     }
