@@ -128,7 +128,7 @@ def run(
         check_names(model, likelihood)
         keys = jax.random.split(key_of(seed), 5)
         model, likelihood, fitted = empirical_bayes(
-            model, likelihood, width, x, y, jax.random.fold_in(keys[2], 2**31 - 1)
+            model, likelihood, width, x, y, jax.random.fold_in(keys[4], 2**31 - 1)
         )
         posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
         _refuse_impossible(posterior, spec, parameters)

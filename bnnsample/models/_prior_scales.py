@@ -42,12 +42,18 @@ class PriorScales:
         return dict(self.at(dict.fromkeys(missing, PLACEHOLDER)).given)
 
     def at(self, values: Mapping[str, Any]) -> "PriorScales":
-        """The same with numbers, maybe traced, for those whose name is in ``values``."""
+        """The same with numbers, maybe traced, for those whose name is in ``values``.
+
+        Raises:
+            TypeError, ValueError: a value that is not a positive number.
+        """
 
         def put(name: str, scale: Any) -> Any:
             if isinstance(scale, tuple):
                 return tuple(put(f"{name}_{i}", s) for i, s in enumerate(scale))
-            return values.get(name, scale) if _is_open(scale) else scale
+            if name not in values or not _is_open(scale):
+                return scale
+            return _checked_number(name, values[name])
 
         return PriorScales({name: put(name, scale) for name, scale in self.given.items()})
 
@@ -72,15 +78,12 @@ def prior_scales(num_layers: int | None = None, **scales: Any) -> PriorScales:
     """
 
     def checked(name: str, scale: Any) -> Any:
-        if isinstance(scale, jax.core.Tracer):
-            return scale
         if isinstance(scale, dist.Distribution):
             check_prior(name, scale)
             return scale
         if isinstance(scale, str) and scale == EMPIRICAL_BAYES:
             return scale
-        check_standard_deviation(name, scale, positive=not name.rpartition("bias_std")[1])
-        return float(scale)
+        return _checked_number(name, scale)
 
     def layered(name: str, scale: Any) -> Any:
         if not isinstance(scale, (list, tuple)):
@@ -116,6 +119,14 @@ def with_prior_scales(build: Callable[[dict[str, Any]], Model], scales: PriorSca
         to_fit=scales.to_fit,
         rescaled=lambda values: with_prior_scales(build, scales.at(values)),
     )
+
+
+def _checked_number(name: str, scale: Any) -> Any:
+    """A float, or a traced number as it is; that of biases may be 0."""
+    if isinstance(scale, jax.core.Tracer):
+        return scale
+    check_standard_deviation(name, scale, positive="bias_std" not in name)
+    return float(scale)
 
 
 def _is_open(scale: Any) -> bool:

@@ -341,6 +341,12 @@ def test_float32_stays_float32():
         (lambda: models.mlp(weight_std=dist.Normal(0.0, 1.0)), ValueError, "weight_std.*positive"),
         (lambda: models.mlp(bias_std=dist.HalfNormal(jnp.ones(2))), ValueError, "scalar"),
         (lambda: models.mlp(weight_std="bayes"), TypeError, "weight_std must be a number.*'bayes'"),
+        (
+            lambda: SMALL.at({"weight_std": -1.0}),
+            ValueError,
+            "weight_std must be a finite positive",
+        ),
+        (lambda: SMALL.at({"weight_std": np.ones(2)}), TypeError, "weight_std must be a number"),
         (lambda: models.mlp(2, weight_std=[1.0]), ValueError, "1 entries.*2 hidden"),
         (lambda: models.mlp(2, weight_std=[1.0, -1.0]), ValueError, r"weight_std\[1\]"),
         (lambda: models.mlp(readout_weight_std=[1.0]), TypeError, "one standard deviation"),
