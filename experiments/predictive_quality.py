@@ -5,8 +5,8 @@ Regression with unknown noise on diabetes, labels on breast cancer (Bernoulli) a
 GELU layer whose readout scale is unknown:
 
 - ours: ``bnnsample.run`` as it is called by default;
-- the same posterior in standard coordinates under infinite HMC, with as many gradients in all as
-  ours, warm-up included;
+- the same posterior in standard coordinates, under infinite HMC and under HMC with an adapted
+  metric, each with no fewer gradients in all than ours, warm-up included;
 - a deep ensemble of five (Lakshminarayanan et al. 2017), its learning rate, weight penalty and
   number of steps chosen by validation and then trained on all training points.
 
@@ -22,8 +22,11 @@ settings and versions.
 
 import argparse
 import csv
+import functools
 import json
+import math
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +46,9 @@ from experiments._plot import save
 from experiments.width_scaling import write_csv
 
 Row = dict[str, Any]
-COLUMNS = ("data", "split", "method", "nll", "error", "calibration", "gradients", "seconds")
+COLUMNS = (
+    "data", "split", "method", "nll", "error", "calibration", "gradients", "seconds", "setting",
+)  # fmt: skip
 LOADERS = {"diabetes": load_diabetes, "breast_cancer": load_breast_cancer, "digits": load_digits}
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "diabetes": Gaussian,
@@ -51,8 +56,14 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "digits": Categorical,
 }
 TEST_SHARE, MOST_TRAINING = 0.2, 500
-OURS, STANDARD, ENSEMBLE = "ours", "standard coordinates", "deep ensemble"
-METHODS = (OURS, STANDARD, ENSEMBLE)
+OURS, ENSEMBLE = "ours", "deep ensemble"
+# Kernels in standard coordinates, and what each adapts beside the unknowns' reference.
+STANDARD = {
+    "standard coordinates": ("infinite_hmc", ("step_size", "num_integration_steps", "kick_scale")),
+    "standard coordinates, HMC": ("hmc", ("step_size", "inverse_mass_matrix")),
+}
+METHODS = (OURS, *STANDARD, ENSEMBLE)
+PILOT_WARMUP, PILOT_DRAWS = 200, 5
 # One choice for all data: a median of 3.4, and 95% between 0.2 and 11.
 READOUT_PRIOR = dist.HalfNormal(5.0)
 
@@ -75,14 +86,11 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     started = time.perf_counter()
     for name in options.data:
         for split in range(options.splits):
-            done = {r["method"] for r in rows if (r["data"], r["split"]) == (name, split)}
-            if done == set(METHODS):
-                continue
-            rows = [r for r in rows if (r["data"], r["split"]) != (name, split)]
-            for row in measure(name, split, options):
+            done = [r for r in rows if (r["data"], r["split"]) == (name, split)]
+            for row in measure(name, split, options, done):
                 rows.append(row)
                 print(table_line(row), flush=True)
-            write_csv(path, rows, COLUMNS)
+                write_csv(path, rows, COLUMNS)
     print(f"\n{table(rows)}\n")
     plot(rows, options.out / "predictive_quality.png")
     settings = {k: v for k, v in vars(options).items() if k != "out"}
@@ -127,14 +135,15 @@ def load(name: str, seed: int, most_training: int) -> Split:
     return Split(x[train], y[train], x[test], y[test])
 
 
-def measure(name: str, seed: int, options: argparse.Namespace) -> list[Row]:
-    """All methods on one split."""
+def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
+    """All methods on one split that have no row yet, ours first: it sets the others' budget."""
     split = load(name, seed, options.most_training)
-    model = bnnsample.models.mlp(1, "gelu", readout_weight_std=READOUT_PRIOR)
+    found = {row["method"]: row for row in done}
+    cell = {"data": name, "split": seed}
 
-    def run(**settings: Any):
+    def run(**settings: Any) -> bnnsample.Result:
         return bnnsample.run(
-            model,
+            bnnsample.models.mlp(1, "gelu", readout_weight_std=READOUT_PRIOR),
             (split.x, split.y),
             width=options.width,
             likelihood=LIKELIHOODS[name](),
@@ -144,33 +153,43 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> list[Row]:
             **settings,
         )
 
-    cell = {"data": name, "split": seed}
-    ours = run(num_warmup=options.warmup, num_samples=options.draws)
-    budget = gradients_of(ours)
-    # Its step size is found by a run of its own, which is not charged.
-    pilot = run(coordinates="standard", kernel="infinite_hmc", num_warmup=200, num_samples=5)
-    adapted = ("step_size", "num_integration_steps", "kick_scale")
-    steps = max(30, int(budget / (pilot.num_gradients / 5)))
-    standard = run(
-        coordinates="standard",
-        kernel="infinite_hmc",
-        kernel_options={name: pilot.adapted[name] for name in adapted},
-        num_warmup=steps // 3,
-        num_samples=steps - steps // 3,
-    )
-    return [
-        {**cell, **of_result(OURS, ours, split)},
-        {**cell, **of_result(STANDARD, standard, split)},
-        {**cell, **of_ensemble(name, split, seed, options)},
-    ]
+    for method in METHODS:
+        if method in found:
+            continue
+        if method == OURS:
+            result = run(num_warmup=options.warmup, num_samples=options.draws)
+            row = of_result(method, result, split)
+        elif method == ENSEMBLE:
+            row = of_ensemble(name, split, seed, options)
+        else:
+            budget = int(found[OURS]["gradients"])
+            row = of_result(method, in_standard_coordinates(run, method, budget), split)
+        found[method] = {**cell, **row}
+        yield found[method]
 
 
-def gradients_of(result) -> int:
+def in_standard_coordinates(
+    run: Callable[..., bnnsample.Result], method: str, budget: int
+) -> bnnsample.Result:
+    """A run of no fewer than ``budget`` gradients, a third of its steps warm-up.
+
+    Its step size and metric are found by a run of their own, which is not charged.
+    """
+    kernel, adapted = STANDARD[method]
+    run = functools.partial(run, coordinates="standard", kernel=kernel)
+    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS)
+    options = {key: pilot.adapted[key] for key in adapted}
+    steps = max(30, math.ceil(budget * PILOT_DRAWS / pilot.num_gradients))
+    warmup = steps // 3
+    return run(kernel_options=options, num_warmup=warmup, num_samples=steps - warmup)
+
+
+def gradients_of(result: bnnsample.Result) -> int:
     """All gradients that a run took."""
     return result.num_gradients + result.warmup_gradients
 
 
-def of_result(method: str, result, split: Split) -> Row:
+def of_result(method: str, result: bnnsample.Result, split: Split) -> Row:
     """A row from a finished run."""
     found = result.score(split.x_test, split.y_test)
     return {
@@ -180,6 +199,7 @@ def of_result(method: str, result, split: Split) -> Row:
         "calibration": found.get("calibration_error", float("nan")),
         "gradients": gradients_of(result),
         "seconds": result.warmup_seconds + result.sampling_seconds,
+        "setting": json.dumps({k: v for k, v in result.adapted.items() if np.ndim(v) == 0}),
     }
 
 
@@ -196,9 +216,10 @@ def of_ensemble(name: str, split: Split, seed: int, options: argparse.Namespace)
     seconds = time.perf_counter() - started
     density = _ensemble.log_density(ensemble, model, likelihood, split.x_test, y_test)
     mean = _ensemble.mean(ensemble, model, likelihood, split.x_test)
-    row = {"method": ENSEMBLE, "nll": float(-density.mean()), "seconds": seconds}
-    settings = len(_ensemble.LEARNING_RATES) * len(_ensemble.PENALTIES)
-    row["gradients"] = options.members * (settings * options.max_steps + ensemble.num_steps)
+    row: Row = {"method": ENSEMBLE, "nll": float(-density.mean()), "seconds": seconds}
+    row["gradients"] = ensemble.num_gradients
+    chosen = ("learning_rate", "penalty", "num_steps")
+    row["setting"] = json.dumps({key: getattr(ensemble, key) for key in chosen})
     if name == "diabetes":
         error = float(np.sqrt(np.mean((mean - y_test) ** 2)))
         return {**row, "error": error, "calibration": float("nan")}
@@ -214,7 +235,7 @@ def read(path: Path) -> list[Row]:
         return []
     with path.open(newline="") as file:
         found = list(csv.DictReader(file))
-    kinds = {"data": str, "method": str, "split": int}
+    kinds = {"data": str, "method": str, "setting": str, "split": int}
     return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in found]
 
 

@@ -1,5 +1,7 @@
 """The deep ensemble's mixture by hand, tables, and the experiment end to end at its smallest."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +63,40 @@ def test_training_fits():
     assert np.mean(residual**2) < 0.2 * np.var(y)
 
 
+def test_a_path_ends_when_validation_brings_nothing_better():
+    """Its losses fall three times and rise for ever: they end ``PATIENCE`` checks later."""
+    losses = iter([3.0, 2.0, 1.0, *np.linspace(1.1, 9.0, 200)])
+    x = jnp.zeros((2, 1))
+    found = _ensemble._path(
+        lambda state, *_: state, lambda *_: next(losses), {"w": x}, 0.1, 0.0, (x, x), (x, x), 4000
+    )
+    assert len(found) == 3 + _ensemble.PATIENCE
+    assert found.argmin() == 2
+
+
+def test_settings_without_a_finite_loss_are_refused():
+    y = np.full(len(X), np.nan)
+    with pytest.raises(ValueError, match="finite validation loss"):
+        _ensemble.train(MODEL, likelihoods.Gaussian(scale=1.0), 5, (X, y[:, None]), 2, 20, 0)
+
+
+def test_standard_coordinates_have_no_smaller_budget():
+    """From what a pilot took per draw, whatever the remainder."""
+    asked = []
+
+    def run(**settings):
+        asked.append(settings)
+        adapted = {"step_size": 0.1, "inverse_mass_matrix": np.ones(3)}
+        return SimpleNamespace(num_gradients=35, adapted=adapted)
+
+    predictive_quality.in_standard_coordinates(run, "standard coordinates, HMC", 1000)
+    last = asked[-1]
+    assert (last["coordinates"], last["kernel"]) == ("standard", "hmc")
+    assert set(last["kernel_options"]) == {"step_size", "inverse_mass_matrix"}
+    # Seven gradients a step of all chains.
+    assert last["num_warmup"] + last["num_samples"] == 143
+
+
 def test_splits_are_standardised_by_their_training_points():
     split = predictive_quality.load("diabetes", 3, 100)
     assert split.x.shape == (100, 10)
@@ -76,7 +112,7 @@ def test_differences_are_paired():
         for m, nlls in (("ours", (1.0, 2.0)), ("deep ensemble", (1.5, 2.5)))
         for s, nll in enumerate(nlls)
     ]
-    rows += [{**row, "method": "standard coordinates"} for row in rows[:2]]
+    rows += [{**row, "method": m} for m in predictive_quality.STANDARD for row in rows[:2]]
     line = next(r for r in predictive_quality.table(rows).splitlines() if "ensemble" in r)
     assert "| 2.000 ± 0.500 | 0.500 ± 0.000 |" in line
 
@@ -92,4 +128,8 @@ def test_end_to_end(tmp_path):
     assert {row["method"] for row in rows} == set(predictive_quality.METHODS)
     assert all(np.isfinite([row["nll"], row["error"]]).all() for row in rows)
     assert [row["nll"] for row in again] == [row["nll"] for row in rows]
+    gradients = {row["method"]: row["gradients"] for row in rows}
+    for method in predictive_quality.STANDARD:
+        # A pilot of five draws says what a draw of jittered length takes, up to its spread.
+        assert gradients[method] > 0.8 * gradients[predictive_quality.OURS]
     assert (tmp_path / "predictive_quality.png").read_bytes()[:4] == b"\x89PNG"
