@@ -40,6 +40,7 @@ class Measurement:
     num_draws: int
     num_gradients: int
     seconds: float
+    r_hat_weights: float = float("nan")
 
     @property
     def function_per_gradient(self) -> float:
@@ -115,4 +116,5 @@ class Bench:
             int(np.prod(samples.sample_stats["n_steps"].shape)),
             samples.num_gradients,
             samples.seconds,
+            float(np.max(r_hat(samples.draws["hidden"]))),
         )

@@ -6,27 +6,27 @@ readout scales 1 and 4. Ours is ``bnnsample.run`` as it is called by default: fo
 through a Gaussian surrogate and ``kernel="alternating"``, for regression collapsed coordinates and
 infinite HMC. Beside it HMC in standard coordinates at the best of a grid of step sizes and of
 trajectory angles 0.5, 1 and pi/2, for each quantity on its own, started from draws of ours, so that
-it is not charged for its burn-in; and, for regression, ours with the noise held at its posterior
-mean, which says what not knowing it costs. Counted are class probabilities (or E[f | h]) at the
+it is not charged for its burn-in; infinite HMC in standard coordinates, which says what the kernel
+alone is worth; and, for regression, ours with the noise held at its posterior mean, which says
+what not knowing it costs. Counted are class probabilities (or E[f | h]) at the
 evaluation points and 20 hidden weights, as in ``width_scaling``.
 
     python -m experiments.likelihood_speed --quick
     python -m experiments.likelihood_speed --data digits --widths 128 512 2048
 
-Rows already in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of
+Methods already in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of
 settings and versions.
 """
 
 import argparse
-import csv
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import bnnsample
@@ -34,30 +34,25 @@ from bnnsample._settings import PACKAGES, _version
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data, load
+from experiments._likelihood_table import (
+    COLUMNS,
+    HMC,
+    INFINITE,
+    KNOWN,
+    OURS,
+    Row,
+    cell,
+    line,
+    plot,
+    ratios,
+    read,
+)
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
 from experiments._options import folder, whole
-from experiments._plot import save
 from experiments.width_scaling import write_csv
 
-Row = dict[str, Any]
-COLUMNS = (
-    "data",
-    "readout_scale",
-    "width",
-    "method",
-    "ess_per_gradient_function",
-    "ess_per_gradient_weights",
-    "ess_per_second_function",
-    "r_hat_function",
-    "acceptance",
-    "num_draws",
-    "num_gradients",
-    "seconds",
-    "setting",
-)
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
-OURS, KNOWN, HMC = "ours", "ours, noise known", "standard + HMC"
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
@@ -71,14 +66,11 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         data, likelihood = problem(name, options)
         for scale in CASES[name]:
             for width in options.widths:
-                done = {r["method"] for r in rows if _cell(r) == (name, scale, width)}
-                if OURS in done and HMC in done:
-                    continue
-                rows = [r for r in rows if _cell(r) != (name, scale, width)]
-                for row in measure(data, likelihood, scale, width, options):
+                done = {r["method"] for r in rows if cell(r) == (name, scale, width)}
+                for row in measure(data, likelihood, scale, width, options, done):
                     rows.append(row)
-                    print(table_line(row), flush=True)
-                write_csv(path, rows, COLUMNS)
+                    write_csv(path, rows, COLUMNS)
+                    print(line(row), flush=True)
     print(f"\n{ratios(rows)}\n")
     plot(rows, options.out / "likelihood_speed.png")
     settings = {k: v for k, v in vars(options).items() if k != "out"}
@@ -95,6 +87,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
     parser.add_argument("--n-train", type=whole(2), default=None)
     parser.add_argument("--draws", type=whole(20), default=None, help="of ours, per chain")
+    parser.add_argument("--warmup", type=whole(20), default=500, help="of ours, per chain")
     parser.add_argument(
         "--gradients", type=whole(100), default=None, help="of HMC, per chain and measurement"
     )
@@ -123,13 +116,27 @@ def problem(name: str, options: argparse.Namespace) -> tuple[Data, Likelihood]:
     return Data(name, x[train], y.astype(np.float32), x[held_out]), likelihood
 
 
-def measure(
-    data: Data, likelihood: Likelihood, scale: float, width: int, options: argparse.Namespace
-) -> list[Row]:
-    """All methods in one cell of the table."""
-    model = bnnsample.models.mlp(1, "gelu", readout_weight_std=scale)
+def methods_of(data: Data) -> tuple[str, ...]:
+    """Rows of one cell, in the order in which they are measured."""
+    return (OURS, KNOWN, INFINITE, HMC) if data.name == "diabetes" else (OURS, INFINITE, HMC)
 
-    def run(likelihood: Likelihood):
+
+def measure(
+    data: Data,
+    likelihood: Likelihood,
+    scale: float,
+    width: int,
+    options: argparse.Namespace,
+    done: set[str],
+) -> Iterator[Row]:
+    """The methods of one cell that are not ``done``, as they end."""
+    wanted = [method for method in methods_of(data) if method not in done]
+    if not wanted:
+        return
+    model = bnnsample.models.mlp(1, "gelu", readout_weight_std=scale)
+    where = {"data": data.name, "readout_scale": scale, "width": width}
+
+    def run(likelihood: Likelihood, **settings: Any):
         return bnnsample.run(
             model,
             (data.x, labels_of(likelihood, data)),
@@ -137,17 +144,24 @@ def measure(
             likelihood=likelihood,
             x_eval=data.x_eval,
             num_samples=options.draws,
+            num_warmup=options.warmup,
             seed=options.seed,
             progress=False,
+            **settings,
         )
 
-    cell = {"data": data.name, "readout_scale": scale, "width": width}
-    result = run(likelihood)
-    rows = [{**cell, **of_result(OURS, result)}]
-    if data.name == "diabetes":
-        noise = float(result.record.draws["noise_scale"].mean())
-        rows.append({**cell, **of_result(KNOWN, run(Gaussian(noise)))})
-    return [*rows, {**cell, **of_hmc(model, data, likelihood, width, result, options)}]
+    # Where HMC starts, and what the noise is held at.
+    result = run(likelihood) if set(wanted) - {INFINITE} else None
+    for method in wanted:
+        if method == OURS:
+            row = of_result(result)
+        elif method == KNOWN:
+            row = of_result(run(Gaussian(float(result.record.draws["noise_scale"].mean()))))
+        elif method == INFINITE:
+            row = of_result(run(likelihood, coordinates="standard", kernel="infinite_hmc"))
+        else:
+            row = of_hmc(model, data, likelihood, width, result, options)
+        yield {**where, "method": method, **row}
 
 
 def labels_of(likelihood: Likelihood, data: Data) -> np.ndarray:
@@ -159,18 +173,18 @@ def labels_of(likelihood: Likelihood, data: Data) -> np.ndarray:
     )
 
 
-def of_result(method: str, result) -> Row:
+def of_result(result) -> Row:
     """A row from a finished run."""
     draws, stats = result.record.draws, result.record.sample_stats
     function = draws["f_mean" if "f_mean" in draws else "y_mean"]
     ess = float(np.median(effective_sample_size(function)))
     weights = float(np.median(effective_sample_size(draws["hidden"])))
     return {
-        "method": method,
         "ess_per_gradient_function": ess / result.num_gradients,
         "ess_per_gradient_weights": weights / result.num_gradients,
         "ess_per_second_function": ess / result.sampling_seconds,
         "r_hat_function": float(np.max(r_hat(function))),
+        "r_hat_weights": float(np.max(r_hat(draws["hidden"]))),
         "acceptance": float(stats["acceptance_rate"].mean()),
         "num_draws": int(stats["n_steps"].size),
         "num_gradients": result.num_gradients,
@@ -193,112 +207,17 @@ def of_hmc(model, data: Data, likelihood, width: int, result, options) -> Row:
     best = best_of_grid(bench, settings, states, options.gradients, options.seed)
     function, weights = best["function"], best["weights"]
     return {
-        "method": HMC,
         "ess_per_gradient_function": function.function_per_gradient,
         "ess_per_gradient_weights": weights.weights_per_gradient,
         "ess_per_second_function": function.function_per_second,
         "r_hat_function": function.r_hat_function,
+        "r_hat_weights": weights.r_hat_weights,
         "acceptance": function.acceptance,
         "num_draws": function.num_draws,
         "num_gradients": function.num_gradients,
         "seconds": function.seconds,
         "setting": dict(function.setting),
     }
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run with numbers as numbers."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    kinds = {"width": int, "num_draws": int, "num_gradients": int}
-    texts = {"data", "method", "setting"}
-    return [
-        {k: v if k in texts else kinds.get(k, float)(v) for k, v in row.items()} for row in found
-    ]
-
-
-def ratios(rows: list[Row]) -> str:
-    """Ours over HMC, a Markdown row for every cell; HMC that did not mix is an upper bound."""
-    lines = [
-        "| data | readout scale | width | ours | standard + HMC | times |",
-        "|---|---|---|---|---|---|",
-    ]
-    cells = {_cell(row): {} for row in rows}
-    for row in rows:
-        cells[_cell(row)][row["method"]] = row
-    for (name, scale, width), found in cells.items():
-        for method in (OURS, KNOWN):
-            if method not in found:
-                continue
-            ours, hmc = found[method], found.get(HMC)
-            label = name if method == OURS else f"{name}, noise known"
-            line = f"| {label} | {scale:g} | {width} | {_pair(ours)} |"
-            if hmc is not None and method == OURS:
-                times = [
-                    ours[f"ess_per_gradient_{q}"] / hmc[f"ess_per_gradient_{q}"]
-                    for q in ("function", "weights")
-                ]
-                bound = "at most " if hmc["r_hat_function"] > 1.05 else ""
-                line += f" {bound}{_pair(hmc)} | {times[0]:.1f} / {times[1]:.1f} |"
-            else:
-                line += " | |"
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _pair(row: Row) -> str:
-    return f"{row['ess_per_gradient_function']:.3f} / {row['ess_per_gradient_weights']:.3f}"
-
-
-def _cell(row: Row) -> tuple[str, float, int]:
-    return row["data"], row["readout_scale"], row["width"]
-
-
-def table_line(row: Row) -> str:
-    """One printed line."""
-    return (
-        f"{row['data']:13s} readout {row['readout_scale']:g} width {row['width']:5d}  "
-        f"{row['method']:18s} ESS/gradient {row['ess_per_gradient_function']:.4f} (function) "
-        f"{row['ess_per_gradient_weights']:.4f} (weights)  ESS/s "
-        f"{row['ess_per_second_function']:7.1f}  R-hat {row['r_hat_function']:.3f}  "
-        f"acceptance {row['acceptance']:.2f}  {row['setting']}"
-    )
-
-
-def plot(rows: list[Row], path: Path) -> None:
-    """Effective samples per gradient against width, a panel for every data set and scale."""
-    panels = list(dict.fromkeys((row["data"], row["readout_scale"]) for row in rows))
-    figure = Figure(figsize=(3.3 * len(panels), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    colours = {OURS: "#0b6e4f", KNOWN: "#6bbf59", HMC: "#b23a48"}
-    for axis, panel in zip(axes, panels, strict=True):
-        for method, colour in colours.items():
-            points = [
-                r
-                for r in rows
-                if (r["data"], r["readout_scale"]) == panel and r["method"] == method
-            ]
-            points.sort(key=lambda r: r["width"])
-            for quantity, style in (("function", "-o"), ("weights", "--s")):
-                if points:
-                    axis.plot(
-                        [r["width"] for r in points],
-                        [r[f"ess_per_gradient_{quantity}"] for r in points],
-                        style,
-                        color=colour,
-                        ms=4,
-                        label=f"{method}, {quantity}",
-                    )
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_xlabel("width")
-        axis.set_title(f"{panel[0]}, readout scale {panel[1]:g}", fontsize=10)
-        axis.grid(True, which="both", alpha=0.2)
-    axes[0].set_ylabel("effective samples per gradient")
-    axes[-1].legend(fontsize=7, frameon=False)
-    save(figure, path)
 
 
 if __name__ == "__main__":
