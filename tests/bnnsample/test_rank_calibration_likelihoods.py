@@ -43,15 +43,16 @@ LEVEL = 1e-3 / (2 * QUANTITIES * len(CASES))
 
 
 def measured(posterior, parameters, values, y):
-    """Functions of the network that do not change where its units are swapped, and the unknowns."""
+    """The function, the unknowns, and weights of one unit and of all."""
     model = posterior.model.at(values)
     f, f_new = (model.apply(parameters, jnp.asarray(a)) for a in (X, X_NEW))
-    first = jax.tree.leaves(parameters["hidden"])
+    (layer,) = (leaves for leaves in parameters["hidden"] if leaves)
     return {
         "f_0": f_new[0, 0],
         "f_1": f_new[1, -1],
-        "weight": first[0].ravel()[0],
-        "squares": sum(jnp.sum(leaf**2) for leaf in first),
+        "bias": layer["bias"][0],
+        "weight": layer["weight"][0, 0],
+        "squares": sum(jnp.sum(leaf**2) for leaf in layer.values()),
         "log_likelihood": jnp.sum(posterior.likelihood.log_prob(y, f, values)),
         **values,
     }
