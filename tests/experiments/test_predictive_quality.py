@@ -93,8 +93,8 @@ def test_standard_coordinates_have_no_smaller_budget():
     last = asked[-1]
     assert (last["coordinates"], last["kernel"]) == ("standard", "hmc")
     assert set(last["kernel_options"]) == {"step_size", "inverse_mass_matrix"}
-    # Seven gradients a step of all chains.
-    assert last["num_warmup"] + last["num_samples"] == 143
+    # Seven gradients a step of all chains, and the margin of a tenth.
+    assert last["num_warmup"] + last["num_samples"] == 158
 
 
 def test_splits_are_standardised_by_their_training_points():
@@ -130,6 +130,5 @@ def test_end_to_end(tmp_path):
     assert [row["nll"] for row in again] == [row["nll"] for row in rows]
     gradients = {row["method"]: row["gradients"] for row in rows}
     for method in predictive_quality.STANDARD:
-        # A pilot of five draws says what a draw of jittered length takes, up to its spread.
-        assert gradients[method] > 0.8 * gradients[predictive_quality.OURS]
+        assert gradients[method] >= gradients[predictive_quality.OURS]
     assert (tmp_path / "predictive_quality.png").read_bytes()[:4] == b"\x89PNG"
