@@ -223,7 +223,7 @@ def test_scale_per_output_is_refused():
 
 
 def test_scale_must_be_a_number():
-    with pytest.raises(TypeError, match="got str"):
+    with pytest.raises(TypeError, match="got 'small'"):
         Gaussian("small")
     with pytest.raises(TypeError, match="got dict"):
         Gaussian({})

@@ -13,11 +13,12 @@ import xarray as xr
 from test_results_record import fixed_features, make_record
 
 import bnnsample
+from bnnsample._scale import PRIORS
 from bnnsample.likelihoods import Gaussian
 from bnnsample.models import from_functions, mlp
 from bnnsample.results import Result, load
 from bnnsample.results._pytree import assemble, describe, leaf_paths, leaves_by_path
-from bnnsample.results._rebuild import PRIORS, rebuild_likelihood
+from bnnsample.results._rebuild import rebuild_likelihood
 
 NOT_COMPARED = ("posterior", "standardizer", "kept", "settings")
 

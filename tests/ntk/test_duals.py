@@ -146,6 +146,7 @@ def test_monte_carlo(name, r):
         assert abs(products.mean() - float(mean)) <= 4.5 * error + 1e-12
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", ALL)
 def test_diagonal(name):
     """Of u = v: the same as a call, and as an integral over u."""
@@ -244,6 +245,7 @@ def test_single_precision_near_parallel(name):
     assert np.max(np.abs(np.asarray(single[1], float) - double[1])) < 1e-6
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_arcsine_family_where_products_of_variances_are_no_numbers(dtype):
     """Of large variances, erf is a sign, the distribution function a step, and gelu relu."""
