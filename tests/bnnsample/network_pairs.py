@@ -104,7 +104,8 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(self.outputs)(jnp.tanh(nn.Dense(WIDTH)(x)))
+        hidden = jnp.tanh(nn.Dense(WIDTH)(x))
+        return nn.Dense(self.outputs)(hidden)
 
 
 def outputs_of(name):

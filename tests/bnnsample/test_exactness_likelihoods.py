@@ -137,6 +137,7 @@ COORDINATES = [
 PAIRS = [("categorical", "student_t"), ("student_t", "log_normal"), ("poisson", "laplace")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "prior"), [("student_t", None), ("gaussian_gamma", "laplace")])
 def test_short_runs_agree_with_numpyro(name, prior):
     assert_agree(name, prior, "auto", SHORT)

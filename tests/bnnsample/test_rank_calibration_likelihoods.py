@@ -36,7 +36,9 @@ OPTIONS = {
     "alternating": {"step_size": 0.8, "num_integration_steps": 2, "num_readout_steps": 4},
     "infinite_hmc": {"step_size": 0.45, "num_integration_steps": 3},
 }
-NUM_DRAWS, BETWEEN, BURN_IN = 15, 8, 60
+# Ranks among dependent draws pile up at both ends: one weight, whose unit must be swapped or turned
+# in sign, shows it at 8 steps between draws and does not at 24.
+NUM_DRAWS, BETWEEN, BURN_IN = 15, 24, 200
 FEW, MANY = 160, 1200
 QUANTITIES = 8
 LEVEL = 1e-3 / (2 * QUANTITIES * len(CASES))
@@ -120,8 +122,14 @@ def uniformity(ranks):
     return st.chisquare(counts).pvalue
 
 
-@pytest.mark.parametrize("replicates", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", CASES)
+SIZES = [
+    # The model with learned scales takes too long to compile for the default suite.
+    *(pytest.param(name, FEW) for name in CASES if name != "learned_scales"),
+    *(pytest.param(name, MANY, marks=pytest.mark.slow) for name in CASES),
+]
+
+
+@pytest.mark.parametrize(("name", "replicates"), SIZES)
 def test_ranks_are_uniform(name, replicates):
     ranks = ranks_of(name, replicates)
     assert len(ranks) <= QUANTITIES
