@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnnsample._record import RECORDED
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 
-# What results record under these names.
-RESERVED = frozenset(
-    {"f", "f_mean", "y", "y_mean", "projection", "hidden", "readout", "log_likelihood"}
-)
+# Results, and starts of chains, have something else under these names.
+RESERVED = frozenset({*RECORDED, "readout"})
 
 
 def check_model(model: Model, x: np.ndarray, width: Any) -> None:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bnnsample._scale import NOISE_SCALE
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from ntk import gp, infinite_kernel
@@ -42,10 +41,7 @@ def empirical_bayes(
     kernel = _kernel(model, width, key)
 
     def noise_variance(logs: dict[str, Array]) -> Array:
-        values = _values(logs)
-        scale = values.get(NOISE_SCALE)
-        scale = likelihood.gaussian_scale(values) if scale is None else scale
-        return jnp.asarray(scale, y.dtype) ** 2
+        return jnp.asarray(likelihood.gaussian_scale(_values(logs)), y.dtype) ** 2
 
     found = gp.fit(kernel, jax.tree.map(jnp.log, starts), x, y, noise_variance)
     fitted = {name: float(jnp.exp(found.hyperparameters[name])) for name in wanted}

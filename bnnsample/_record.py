@@ -10,6 +10,8 @@ from bnnsample._standardize import Standardizer
 from bnnsample.coordinates import Posterior
 
 Pytree = Any
+# Names of draws, beside those of unknown hyperparameters.
+RECORDED = ("f", "f_mean", "y_mean", "projection", "hidden", "log_likelihood", "y")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ class Scale:
         name: the unknown's name.
         per_point: whether ``[n]`` is allowed.
         can_fit: whether ``"empirical-bayes"`` is.
-        argument: what errors call it.
 
     Raises:
         TypeError, ValueError: a scale that is not positive and finite, or a prior that is not
@@ -37,22 +36,21 @@ class Scale:
         name: str = NOISE_SCALE,
         per_point: bool = False,
         can_fit: bool = False,
-        argument: str = "scale",
     ):
         scale = dist.HalfNormal(1.0) if scale is None else scale
         self.name = name
         self.is_fitted = isinstance(scale, str) and scale == EMPIRICAL_BAYES
         if self.is_fitted and not can_fit:
             raise ValueError(
-                f"{argument}={EMPIRICAL_BAYES!r} maximises a marginal likelihood that is known for "
+                f"scale={EMPIRICAL_BAYES!r} maximises a marginal likelihood that is known for "
                 "Gaussian noise alone; give a number, or a NumPyro distribution as a prior"
             )
         self.prior = scale if isinstance(scale, dist.Distribution) else None
         self.number = None
         if self.prior is not None:
-            check_prior(argument, self.prior)
+            check_prior("scale", self.prior)
         elif not self.is_fitted:
-            self.number = _checked_number(argument, scale, per_point)
+            self.number = _checked_number(scale, per_point)
 
     @property
     def unknowns(self) -> dict[str, Unknown]:
@@ -109,7 +107,7 @@ PRIORS: dict[str, type[dist.Distribution]] = {
 }
 
 
-def _checked_number(argument: str, scale: Any, per_point: bool) -> np.ndarray:
+def _checked_number(scale: Any, per_point: bool) -> np.ndarray:
     expected = "a positive number, one per data point, or a NumPyro distribution"
     if not per_point:
         expected = "a positive number or a NumPyro distribution"
@@ -117,10 +115,10 @@ def _checked_number(argument: str, scale: Any, per_point: bool) -> np.ndarray:
         array = np.asarray(scale, dtype=float)
     except (TypeError, ValueError):
         got = repr(scale) if isinstance(scale, str) else type(scale).__name__
-        raise TypeError(f"{argument} must be {expected}, got {got}") from None
+        raise TypeError(f"scale must be {expected}, got {got}") from None
     if array.ndim > int(per_point):
         raise ValueError(
-            f"{argument} must be {expected}, got shape {array.shape}"
+            f"scale must be {expected}, got shape {array.shape}"
             + (
                 ": a scale per output needs one factorisation per output and is not supported"
                 if per_point
@@ -128,9 +126,7 @@ def _checked_number(argument: str, scale: Any, per_point: bool) -> np.ndarray:
             )
         )
     if array.size == 0 or not np.isfinite(array).all() or (array <= 0).any():
-        raise ValueError(
-            f"{argument} must be positive and finite (a standard deviation), got {scale!r}"
-        )
+        raise ValueError(f"scale must be positive and finite (a standard deviation), got {scale!r}")
     return array
 
 

@@ -72,8 +72,8 @@ class Unknown:
 
 
 def values_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -> dict[str, Array]:
-    """Every unknown's value for the chain's coordinates."""
-    return {name: unknown.value(u[name]) for name, unknown in unknowns.items()}
+    """Values of the unknowns that have a coordinate in ``u``."""
+    return {name: unknowns[name].value(coordinate) for name, coordinate in u.items()}
 
 
 def log_correction_of(unknowns: Mapping[str, Unknown], u: Mapping[str, Array]) -> Any:

@@ -1,10 +1,13 @@
 """Types of command-line options: numbers that can be meant, and a folder to write to."""
 
 import argparse
+import json
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from bnnsample._settings import PACKAGES, _version
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -40,3 +43,10 @@ def folder(text: str) -> Path:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise argparse.ArgumentTypeError(f"{nearest} is not a folder that can be written to")
     return path
+
+
+def write_settings(path: Path, options: argparse.Namespace) -> None:
+    """The options but for the folder, and the versions they ran on, as JSON."""
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    settings["versions"] = {package: _version(package) for package in PACKAGES}
+    path.write_text(json.dumps(settings, indent=2) + "\n")

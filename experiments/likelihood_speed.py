@@ -19,7 +19,6 @@ settings and versions.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,6 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import bnnsample
-from bnnsample._settings import PACKAGES, _version
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data, load
@@ -49,7 +47,7 @@ from experiments._likelihood_table import (
 )
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
-from experiments._options import folder, whole
+from experiments._options import folder, whole, write_settings
 from experiments.width_scaling import write_csv
 
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
@@ -73,9 +71,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
                     print(line(row), flush=True)
     print(f"\n{ratios(rows)}\n")
     plot(rows, options.out / "likelihood_speed.png")
-    settings = {k: v for k, v in vars(options).items() if k != "out"}
-    settings["versions"] = {package: _version(package) for package in PACKAGES}
-    (options.out / "likelihood_speed.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_settings(options.out / "likelihood_speed.json", options)
     print(f"{time.perf_counter() - started:.0f} s; wrote likelihood_speed.* to {options.out}")
     return rows
 

@@ -37,11 +37,10 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import bnnsample
-from bnnsample._settings import PACKAGES, _version
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
 from experiments import _ensemble
-from experiments._options import folder, whole
+from experiments._options import folder, whole, write_settings
 from experiments._plot import save
 from experiments.width_scaling import write_csv
 
@@ -96,9 +95,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
                 write_csv(path, rows, COLUMNS)
     print(f"\n{table(rows)}\n")
     plot(rows, options.out / "predictive_quality.png")
-    settings = {k: v for k, v in vars(options).items() if k != "out"}
-    settings["versions"] = {package: _version(package) for package in PACKAGES}
-    (options.out / "predictive_quality.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_settings(options.out / "predictive_quality.json", options)
     print(f"{time.perf_counter() - started:.0f} s; wrote predictive_quality.* to {options.out}")
     return rows
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bnnsample._unknowns import Unknown, log_correction_of
+from bnnsample._unknowns import Unknown, log_correction_of, values_of
 from bnnsample.coordinates._tempering import Tempering
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
@@ -111,7 +111,7 @@ class Posterior(ABC):
     def unknown_values(self, position: Position) -> dict[str, Array]:
         """Values of the unknowns that a position has, by name, their transforms undone."""
         u = self.tempering.enlarged(self.unknown_coordinates(position))
-        return {name: self.unknowns[name].value(u[name]) for name in u}
+        return values_of(self.unknowns, u)
 
     def log_correction(self, position: Position) -> Array:
         """What the unknowns add to the log density relative to N(v; 0, 1), up to a constant."""

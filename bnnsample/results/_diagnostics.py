@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from bnnsample._record import RunRecord
+from bnnsample._record import RECORDED, RunRecord
 from bnnsample.results._ess import (
     MIN_DRAWS,
     bulk_ess,
@@ -24,8 +24,6 @@ COLUMNS = (
     "ess_per_gradient",
     "ess_per_second",
 )
-# What every run records beside its unknown hyperparameters.
-RECORDED = ("f", "f_mean", "y_mean", "projection", "hidden", "log_likelihood", "y")
 _GROUPS = {
     "posterior_mean_function": "f_mean",
     "expected_observation": "y_mean",
