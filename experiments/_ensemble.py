@@ -61,9 +61,7 @@ def train(
         ValueError: no setting has a finite validation loss.
     """
     x, y = (jnp.asarray(a) for a in data)
-    order = np.random.default_rng(seed).permutation(len(x))
-    held = np.sort(order[: max(1, round(VALIDATION_SHARE * len(x)))])
-    rest = np.setdiff1d(order, held)
+    held, rest = held_out(len(x), seed)
     keys = jax.random.split(jax.random.key(seed), num_members)
     outputs = likelihood.num_outputs(y)
 
@@ -92,6 +90,13 @@ def train(
     for _ in range(num_steps // CHECK_EVERY):
         state = step(state, *numbers, x, y)
     return Ensemble(state[0], rate, penalty, num_steps, num_members * (tried + num_steps))
+
+
+def held_out(num_points: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the validation points, and of the others."""
+    order = np.random.default_rng(seed).permutation(num_points)
+    held = np.sort(order[: max(1, round(VALIDATION_SHARE * num_points))])
+    return held, np.setdiff1d(order, held)
 
 
 def log_density(

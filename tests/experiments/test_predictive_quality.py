@@ -80,6 +80,31 @@ def test_settings_without_a_finite_loss_are_refused():
         _ensemble.train(MODEL, likelihoods.Gaussian(scale=1.0), 5, (X, y[:, None]), 2, 20, 0)
 
 
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [((0.3, 0.2, 0.25, 0.1), 0.3), ((0.3, 0.4), 1.0), ((5, 4, 3, 2, 1), 0.01)],
+)
+def test_the_temperature_is_the_last_before_the_validation_loss_grows(losses, expected):
+    """Trials see other points than those that score them, and are shorter than the run."""
+    split = predictive_quality.load("digits", 0, 40)
+    left, asked = iter(losses), []
+
+    def score(x, y):
+        assert len(x) == len(y) == 6
+        assert not (x[:, None] == split.x[asked[-1]["chosen"]]).all(axis=-1).any()
+        return {"nll": next(left)}
+
+    def run(chosen, **settings):
+        asked.append({"chosen": chosen, **settings})
+        return SimpleNamespace(score=score)
+
+    length = {"num_warmup": 25, "num_samples": 40}
+    assert predictive_quality.best_temperature(run, split, 0, length) == expected
+    assert {(a["num_warmup"], a["num_samples"]) for a in asked} == {(13, 20)}
+    tried = [a["temperature"] for a in asked]
+    assert tried == list(predictive_quality.TEMPERATURES[: len(tried)])
+
+
 def test_standard_coordinates_have_no_smaller_budget():
     """From what a pilot took per draw, whatever the remainder."""
     asked = []
