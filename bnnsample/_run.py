@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from bnnsample._arguments import checked_counts, checked_seed, key_of
+from bnnsample._check_cold import check_cold
 from bnnsample._check_model import check_model, check_names
 from bnnsample._check_size import check_size
 from bnnsample._empirical_bayes import empirical_bayes
@@ -94,9 +95,12 @@ def run(
         standardize: standardise x and y for the sampler and undo it in every prediction. The
             noise scale then is in units of y's standard deviation. Labels and counts stay.
         temperature: T of a cold (below 1) or warm posterior: what ``tempering`` names is raised to
-            the power 1 / T. Recorded log-likelihoods and new observations are not tempered.
+            the power 1 / T. Recorded log-likelihoods and new observations are not tempered. A
+            cold one needs a noise scale that is known, or a prior of it that vanishes fast at 0.
         tempering: ``"posterior"``: the whole, prior included, over parameters and unknowns as
-            standard normals (Wenzel et al. 2020); or ``"likelihood"`` alone.
+            standard normals (Wenzel et al. 2020), but for unknowns whose prior has no quantile
+            function in closed form (Gamma, say): over NumPyro's unconstrained coordinate; or
+            ``"likelihood"`` alone.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
 
     Returns:
@@ -133,6 +137,7 @@ def run(
         posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
         _refuse_impossible(posterior, spec, parameters)
         check_size(posterior)
+        check_cold(posterior)
         if not spec.is_chain:
             check_choice(posterior, parameters["num_proposals"], counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))

@@ -46,6 +46,19 @@ class Standardizer:
         """Values ``[..., d]`` in the units of the sampler, back in the user's units."""
         return (y * self.y_std + self.y_mean).astype(y.dtype, copy=False)
 
+    def undo_outputs(self, f: np.ndarray) -> np.ndarray:
+        """Outputs of a network in the user's units.
+
+        ``[..., d]``, one per target, are values; ``[..., 2 d]`` are means, then log standard
+        deviations.
+        """
+        num_targets = len(self.y_std)
+        if f.shape[-1] != 2 * num_targets:
+            return self.undo_values(f)
+        mean, log_std = f[..., :num_targets], f[..., num_targets:]
+        undone = [self.undo_values(mean), log_std + np.log(self.y_std)]
+        return np.concatenate(undone, axis=-1).astype(f.dtype, copy=False)
+
     def undo_std(self, std: np.ndarray) -> np.ndarray:
         """Standard deviations ``[..., d]`` (no shift), back in the user's units."""
         return (std * self.y_std).astype(std.dtype, copy=False)

@@ -21,7 +21,7 @@ LEARNING_RATES = (0.003, 0.01, 0.03)
 # Of |theta|^2 / 2 in the total negative log-likelihood; 1 is the posterior's mode. Small data want
 # more than that: the grid must not end where validation still improves.
 PENALTIES = (0.0, 0.01, 0.1, 1.0, 3.0, 10.0)
-VALIDATION_SHARE = 0.15
+FOLDS = 3
 CHECK_EVERY = 20
 # Checks without a better validation loss before a setting is given up.
 PATIENCE = 25
@@ -52,16 +52,16 @@ def train(
     max_steps: int,
     seed: int,
 ) -> Ensemble:
-    """Adam on all points at once; rate, penalty and number of steps by validation, then all data.
+    """Adam on all points at once; rate, penalty and number of steps by cross-validation.
 
     The members of a setting share its number of steps, that of the least validation loss of the
-    mixture. With them the ensemble is trained again on every point.
+    mixture, its mean over folds. With them the ensemble is trained again on every point.
 
     Raises:
         ValueError: no setting has a finite validation loss.
     """
     x, y = (jnp.asarray(a) for a in data)
-    held, rest = held_out(len(x), seed)
+    parts = folds(len(x), seed)
     keys = jax.random.split(jax.random.key(seed), num_members)
     outputs = likelihood.num_outputs(y)
 
@@ -74,11 +74,15 @@ def train(
     best, tried = (np.inf, 0.0, 0.0, 0), 0
     for rate in LEARNING_RATES:
         for penalty in PENALTIES:
-            losses = _path(
-                step, validate, members, rate, penalty, (x[rest], y[rest]), (x[held], y[held]),
-                max_steps,
-            )  # fmt: skip
-            tried += len(losses) * CHECK_EVERY
+            paths = [
+                _path(
+                    step, validate, members, rate, penalty, (x[rest], y[rest]),
+                    (x[held], y[held]), max_steps,
+                )
+                for held, rest in parts
+            ]  # fmt: skip
+            tried += sum(map(len, paths)) * CHECK_EVERY
+            losses = np.mean([path[: min(map(len, paths))] for path in paths], axis=0)
             at = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
             if losses[at] < best[0]:
                 best = (losses[at], rate, penalty, (at + 1) * CHECK_EVERY)
@@ -92,11 +96,11 @@ def train(
     return Ensemble(state[0], rate, penalty, num_steps, num_members * (tried + num_steps))
 
 
-def held_out(num_points: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the validation points, and of the others."""
+def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Indices of the validation points, and of the others, for every fold."""
     order = np.random.default_rng(seed).permutation(num_points)
-    held = np.sort(order[: max(1, round(VALIDATION_SHARE * num_points))])
-    return held, np.setdiff1d(order, held)
+    parts = np.array_split(order, FOLDS)
+    return [(np.sort(held), np.setdiff1d(order, held)) for held in parts]
 
 
 def log_density(

@@ -66,8 +66,8 @@ def start_chains(
     raise FloatingPointError(
         f"chain {np.flatnonzero(~finite)[0]} found no start with a finite potential in "
         f"{MAX_STARTS} draws from the prior: the noise scale may be too small for the data's "
-        "scale or for float32, or the model's features are not finite; standardise the data, "
-        "use float64, or give init="
+        "scale or for float32, or the model's features or the log-likelihood are not finite; "
+        "standardise the data, use float64, or give init="
     )
 
 

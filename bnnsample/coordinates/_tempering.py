@@ -19,8 +19,9 @@ class Tempering:
     ``"likelihood"``: ``p(y | q)^(1/T) N(q; 0, I)``. ``"posterior"``: ``(p(y | q) N(q; 0, I))``
     to the power 1 / T (Wenzel et al. 2020, How good is the Bayes posterior in deep neural networks
     really?, eq. 1), over parameters and unknowns as the standard normals ``q`` that they are
-    functions of. Its prior ``N(q; 0, I)^(1/T)`` is N(0, T): a chain moves in ``q / sqrt(T)``,
-    whose reference is N(0, I).
+    functions of. Its prior ``N(q; 0, I)^(1/T)`` is N(0, T): a chain moves in ``q / sqrt(T)``, whose
+    reference is N(0, I). An unknown whose prior has no quantile function in closed form here is
+    tempered in NumPyro's unconstrained coordinate: its density there is what is raised.
 
     Attributes:
         temperature: T; 1 leaves everything as it is.

@@ -36,7 +36,7 @@ class Bernoulli(Likelihood):
         return None if self.classes is None else [str(self.classes[1])]
 
     def prepared(self, y: Any, num_points: int) -> tuple["Bernoulli", np.ndarray, bool]:
-        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        if _has_columns(y):
             if self.classes is not None:
                 raise ValueError(
                     "classes name the labels of y [n]; for y [n, t] give zeros and ones"
@@ -67,3 +67,11 @@ class Bernoulli(Likelihood):
 
     def describe(self) -> dict[str, Any]:
         return {"likelihood": "Bernoulli", "classes": list(self.classes or ())}
+
+
+def _has_columns(y: Any) -> bool:
+    try:
+        return np.ndim(y) == 2 and np.shape(y)[1] > 1
+    except ValueError:
+        # Rows of several lengths: ``as_labels`` refuses them.
+        return False

@@ -41,7 +41,12 @@ def as_labels(y: Any, num_points: int) -> np.ndarray:
         y = y.to_numpy()
     if np.ma.is_masked(y):
         raise ValueError("y is a masked array with missing values; remove or fill them")
-    array = np.asarray(y)
+    try:
+        array = np.asarray(y)
+    except ValueError:
+        raise ValueError(
+            "y must have one label per data point, got rows of several lengths"
+        ) from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -82,12 +87,17 @@ def _label(value: Any, name: str) -> Label:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         raise ValueError(f"{name} has missing labels; remove or fill them")
     if isinstance(value, bytes):
-        value = value.decode()
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} has the label {value!r}, which is not UTF-8 text") from None
     if isinstance(value, (bool, int)):
         return int(value)
     if isinstance(value, float):
         if np.isnan(value):
             raise ValueError(f"{name} has missing labels (NaN); remove or fill them")
+        if np.isinf(value):
+            raise ValueError(f"{name} must be class labels, got {value!r}")
         if value != round(value):
             raise ValueError(f"{name} must be class labels, got {value!r}, not a whole number")
         return int(value)

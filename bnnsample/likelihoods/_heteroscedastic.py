@@ -17,7 +17,7 @@ class HeteroscedasticGaussian(Likelihood):
     that of the network's outputs around 0: standardised targets suit it.
     """
 
-    standardizes = False
+    standardizes = True
 
     def num_outputs(self, y: Any) -> int:
         return 2 * y.shape[1]

@@ -12,7 +12,7 @@ from jax import Array
 
 from bnnsample import _data
 from bnnsample._lenient import lenient
-from bnnsample._scale import Scale
+from bnnsample._scale import check_prior
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._likelihood import Likelihood, Values
 
@@ -26,7 +26,8 @@ def from_numpyro(
 
     Args:
         distribution: ``distribution(f [n, d], **unknowns)``, a NumPyro distribution whose draws
-            have the shape of the targets, ``[n, t]``, or ``[n]`` where y is given so.
+            have the shape of the targets, ``[n, t]``, or ``[n]`` where y is given so, for
+            outputs at any number of points. Targets are not standardised.
         num_outputs: outputs ``d`` of the network; default as many as targets.
         unknowns: positive scalars that ``distribution`` takes by name, sampled with the network,
             with their NumPyro priors.
@@ -47,7 +48,7 @@ def from_log_prob(
 
     Args:
         log_prob: ``log_prob(y [n, t], f [n, d], **unknowns) -> [n]``, differentiable in ``f``
-            (once: no second derivative is taken).
+            (once: no second derivative is taken). Targets are not standardised.
         num_outputs: outputs ``d`` of the network; default as many as targets.
         unknowns: positive scalars that the functions take by name, sampled with the network, with
             their NumPyro priors.
@@ -83,6 +84,13 @@ class _Own(Likelihood):
     def _of_vector(self, is_vector: bool) -> "_Own":
         raise NotImplementedError
 
+    def _own_values(self, values: Values) -> dict[str, Array]:
+        """Of all unknowns, the model's too, those that the user's functions take."""
+        return {name: values[name] for name in self._unknowns}
+
+    def _shapes_of_values(self, dtype: Any) -> dict[str, Any]:
+        return {name: jax.ShapeDtypeStruct((), dtype) for name in self._unknowns}
+
     def describe(self) -> dict[str, Any]:
         return {"likelihood": "a function of the user's own"}
 
@@ -114,22 +122,47 @@ class _FromNumPyro(_Own):
                 f"distribution(f) must have the shape of the targets, {expected}, for f of shape "
                 f"{f.shape}, got batch shape {given.batch_shape}, event shape {given.event_shape}"
             )
+        self._check_other_points(f, values, shape)
         inside = np.asarray(given.support(jnp.asarray(y.reshape(shape))))
         if not inside.all():
             raise ValueError(
                 f"y has values outside the support of {type(given).__name__}: {given.support}"
             )
 
+    def _check_other_points(self, f: Array, values: Values, shape: tuple[int, ...]) -> None:
+        """Predictions are at other points than the data, as many as one likes."""
+        more = jax.ShapeDtypeStruct((len(f) + 1, *f.shape[1:]), f.dtype)
+        hint = (
+            f"distribution(f) must take outputs at any number of points; for {len(f) + 1} in the "
+            f"place of the data's {len(f)} it"
+        )
+
+        def drawn(f):
+            return self._given(f, values).sample(jax.random.key(0))
+
+        try:
+            found = jax.eval_shape(lenient(drawn), more).shape
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{hint} raised {type(error).__name__}: {error}") from error
+        if found != (len(f) + 1, *shape[1:]):
+            raise ValueError(
+                f"{hint} has shape {found}. Constants of the data points, such as a noise scale "
+                "each, have no value elsewhere: Gaussian(scale=[n]) takes those"
+            )
+
+    def _given(self, f: Array, values: Values) -> dist.Distribution:
+        return self._distribution(f, **self._own_values(values))
+
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
         def density(y, f):
-            given = self._distribution(f, **values)
+            given = self._given(f, values)
             terms = given.log_prob(y.reshape(given.batch_shape + given.event_shape))
             return terms.reshape(len(y), -1).sum(1)
 
         return lenient(density)(y, f).astype(f.dtype)
 
     def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array:
-        draw = lenient(lambda key, f: self._distribution(f, **values).sample(key))(key, f)
+        draw = lenient(lambda key, f: self._given(f, values).sample(key))(key, f)
         return draw.reshape(len(f), -1).astype(f.dtype)
 
     def mean(self, f: Array, values: Values) -> Array | None:
@@ -140,9 +173,7 @@ class _FromNumPyro(_Own):
 
     def _moment(self, name: str, f: Array, values: Values) -> Array | None:
         try:
-            moment = lenient(lambda f: jnp.asarray(getattr(self._distribution(f, **values), name)))(
-                f
-            )
+            moment = lenient(lambda f: jnp.asarray(getattr(self._given(f, values), name)))(f)
         except NotImplementedError:
             return None
         return moment.reshape(len(f), -1).astype(f.dtype)
@@ -159,27 +190,53 @@ class _FromLogProb(_Own):
     def check(self, y: np.ndarray) -> None:
         f = jax.ShapeDtypeStruct((len(y), self.num_outputs(y)), y.dtype)
         target = jax.ShapeDtypeStruct(y.shape, y.dtype)
-        values = {name: jax.ShapeDtypeStruct((), y.dtype) for name in self.unknowns}
+        values = self._shapes_of_values(y.dtype)
         got = jax.eval_shape(lambda y, f, v: lenient(self._log_prob)(y, f, **v), target, f, values)
         if getattr(got, "shape", None) != (len(y),):
             raise ValueError(
                 f"log_prob(y, f) must return shape [n] = ({len(y)},) for y {y.shape} and f "
                 f"{f.shape}, got {getattr(got, 'shape', type(got).__name__)}"
             )
+        if not jnp.issubdtype(got.dtype, jnp.floating):
+            raise TypeError(f"log_prob(y, f) must return floating point, got {got.dtype}")
+        self._check_others(y, f, values)
+
+    def _check_others(self, y: np.ndarray, f: Any, values: Any) -> None:
+        """``sample`` and ``mean``, where they are given."""
+        if self._sample is not None:
+            key = jax.eval_shape(lambda: jax.random.key(0))
+            got = jax.eval_shape(lambda k, f, v: lenient(self._sample)(k, f, **v), key, f, values)
+            shape = getattr(got, "shape", None)
+            if shape != y.shape and not (shape == (len(y),) and y.shape[1] == 1):
+                raise ValueError(
+                    f"sample(key, f) must return shape [n, t] = {y.shape} for f {f.shape}, got "
+                    f"{shape or type(got).__name__}"
+                )
+        if self._mean is not None:
+            got = jax.eval_shape(lambda f, v: lenient(self._mean)(f, **v), f, values)
+            shape = getattr(got, "shape", None)
+            if not shape or shape[0] != len(y) or len(shape) > 2:
+                raise ValueError(
+                    f"mean(f) must return shape [n, k] with n = {len(y)} for f {f.shape}, got "
+                    f"{type(got).__name__ if shape is None else shape}"
+                )
 
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
-        return lenient(lambda y, f: self._log_prob(y, f, **values))(y, f).astype(f.dtype)
+        own = self._own_values(values)
+        return lenient(lambda y, f: self._log_prob(y, f, **own))(y, f).astype(f.dtype)
 
     def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array | None:
         if self._sample is None:
             return None
-        draw = lenient(lambda key, f: self._sample(key, f, **values))(key, f)
+        own = self._own_values(values)
+        draw = lenient(lambda key, f: self._sample(key, f, **own))(key, f)
         return draw.reshape(len(f), -1).astype(f.dtype)
 
     def mean(self, f: Array, values: Values) -> Array | None:
         if self._mean is None:
             return None
-        return lenient(lambda f: self._mean(f, **values))(f).reshape(len(f), -1).astype(f.dtype)
+        own = self._own_values(values)
+        return lenient(lambda f: self._mean(f, **own))(f).reshape(len(f), -1).astype(f.dtype)
 
     def variance(self, f: Array, values: Values, at_data: bool) -> None:
         return None
@@ -209,8 +266,5 @@ def _unknowns(priors: Any) -> dict[str, Unknown]:
             raise TypeError(
                 f"unknowns[{name!r}] must be a NumPyro distribution, got {type(prior).__name__}"
             )
-    return {
-        name: unknown
-        for name, prior in priors.items()
-        for unknown in Scale(prior, name).unknowns.values()
-    }
+        check_prior(f"unknowns[{name!r}]", prior)
+    return {name: Unknown(prior) for name, prior in priors.items()}

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
@@ -24,7 +25,7 @@ class StudentT(FromDistribution):
     standardizes = True
 
     def __init__(self, df: float = 4.0, scale: Any = None):
-        if isinstance(df, bool) or not isinstance(df, (int, float)):
+        if isinstance(df, bool) or not isinstance(df, (int, float, np.integer, np.floating)):
             raise TypeError(f"df must be a number, got {type(df).__name__}")
         if not (df > 0 and math.isfinite(df)):
             raise ValueError(f"df must be positive and finite, got {df}")

@@ -71,7 +71,9 @@ def in_user_units(record: RunRecord, draws: Mapping[str, np.ndarray]) -> Mapping
     if is_identity(standardizer):
         return draws
     undone = dict(draws)
-    for name in _present(draws, "f", "f_mean", "y_mean", "y"):
+    for name in _present(draws, "f", "f_mean"):
+        undone[name] = standardizer.undo_outputs(draws[name])
+    for name in _present(draws, "y_mean", "y"):
         undone[name] = standardizer.undo_values(draws[name])
     if "log_likelihood" in draws:
         undone["log_likelihood"] = standardizer.undo_log_density(draws["log_likelihood"])

@@ -158,6 +158,10 @@ def test_draws_have_the_moments(name):
     assert single.dtype == jnp.float32
 
 
+def test_degrees_of_freedom_may_be_numpys():
+    assert StudentT(np.float32(3)).df == StudentT(np.int64(3)).df == 3.0
+
+
 def test_extreme_outputs_stay_finite():
     """Logits and log rates where probabilities are 0 or 1 in float32."""
     f = jnp.asarray([[200.0], [-200.0]], jnp.float32)

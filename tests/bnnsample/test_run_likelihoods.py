@@ -205,6 +205,31 @@ WRONG = [
     (likelihoods.from_numpyro(lambda f: dist.Gamma(jnp.exp(f), 1.0)), [-1, 0, 1, 2, 3], "support"),
     (likelihoods.from_numpyro(lambda f: dist.Normal(f[:2], 1.0)), REAL, "shape of the targets"),
     (likelihoods.from_log_prob(lambda y, f: -((y - f) ** 2)), REAL, r"\[n\]"),
+    (likelihoods.from_log_prob(lambda y, f: y[:, 0] > f[:, 0]), REAL, "floating point, got bool"),
+    (
+        likelihoods.from_log_prob(lambda y, f: -f[:, 0], sample=lambda key, f: f[:3]),
+        REAL,
+        r"sample.*\(5, 1\).*\(3, 1\)",
+    ),
+    (
+        likelihoods.from_log_prob(lambda y, f: -f[:, 0], mean=lambda f: f.sum()),
+        REAL,
+        r"mean.*\[n, k\].*\(\)",
+    ),
+    (
+        likelihoods.from_numpyro(lambda f: dist.Normal(f[:, 0], np.arange(1.0, 6.0))),
+        REAL,
+        "any number of points.*for 6.*raised ValueError",
+    ),
+    (
+        likelihoods.from_numpyro(lambda f: dist.Normal(jnp.zeros(5), jnp.exp(f[0, 0]))),
+        REAL,
+        r"any number of points.*6.*\(5,\)",
+    ),
+    (likelihoods.Categorical(), [0.0, 1.0, np.inf, 1.0, 0.0], "class labels, got inf"),
+    (likelihoods.Categorical(), [[0], [1, 0], [1], [0], [1]], "y must.*several lengths"),
+    (likelihoods.Bernoulli(), [[0], [1, 0], [1], [0], [1]], "y must.*several lengths"),
+    (likelihoods.Categorical(), [b"\xff", b"a", b"a", b"b", b"a"], "y has.*UTF-8"),
 ]
 
 
@@ -230,11 +255,71 @@ def test_targets_that_do_not_fit_are_refused(likelihood, y, message):
         (lambda: likelihoods.from_numpyro(lambda f: f, num_outputs=0), "num_outputs"),
         (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns={"a": 3}), "unknowns"),
         (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns=[3]), "unknowns"),
+        (
+            lambda: likelihoods.from_numpyro(dist.Cauchy, unknowns={"scale": dist.Normal(0, 1)}),
+            r"unknowns\['scale'\].*positive support",
+        ),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["numpyro", "log_prob"])
+def test_functions_of_the_users_take_their_own_unknowns_alone(name):
+    """The prior scales of the network are not among them; draws are those of a run without them."""
+    likelihood, y = CASES[name]
+    unknown = models.mlp(1, "tanh", readout_weight_std=dist.HalfNormal(1.5))
+    result = bnnsample.run(
+        unknown,
+        (X, y),
+        width=WIDTH,
+        likelihood=likelihood,
+        num_chains=1,
+        num_warmup=3,
+        num_samples=4,
+        x_eval=X_NEW,
+        progress=False,
+    )
+    assert {"readout_weight_std", *likelihood.unknowns} <= set(result.idata.posterior)
+    at = {name: v[0, -1] for name, v in result.record.draws.items()}
+    values = {name: jnp.asarray(at[name]) for name in likelihood.unknowns}
+    f = unknown.at({"readout_weight_std": at["readout_weight_std"]}).apply(
+        jax.tree.map(lambda a: a[0, -1], result.record.kept.parameters), jnp.asarray(X)
+    )
+    prepared, y, _ = likelihood.prepared(y, N)
+    expected = prepared.log_prob(jnp.asarray(y), f, values)
+    np.testing.assert_allclose(at["log_likelihood"], expected, rtol=1e-6)
+
+
+def test_standardised_means_and_log_scales_follow_the_units_of_y():
+    """Targets in other units: the same draws, means and spreads in those units."""
+    shift, factor = 1000.0, 100.0
+    first, second = (
+        bnnsample.run(
+            MODEL,
+            (X, y),
+            width=WIDTH,
+            likelihood=likelihoods.HeteroscedasticGaussian(),
+            standardize=True,
+            num_chains=1,
+            num_warmup=20,
+            num_samples=10,
+            x_eval=X_NEW,
+            progress=False,
+        )
+        for y in (REAL, shift + factor * REAL)
+    )
+    mean, log_std = np.moveaxis(first.idata.posterior["f"].values, -1, 0)
+    got = second.idata.posterior["f"].values
+    np.testing.assert_allclose(got[..., 0], shift + factor * mean, rtol=1e-6)
+    np.testing.assert_allclose(got[..., 1], log_std + np.log(factor), rtol=1e-6)
+    a, b = first.predict(X_NEW), second.predict(X_NEW)
+    np.testing.assert_allclose(b.mean, shift + factor * a.mean, rtol=1e-6)
+    np.testing.assert_allclose(b.predictive_std, factor * a.predictive_std, rtol=1e-6)
+    both = [r.score(X_NEW, y)["nll"] for r, y in ((first, a.mean), (second, b.mean))]
+    np.testing.assert_allclose(both[1], both[0] + np.log(factor), rtol=1e-6)
 
 
 @pytest.mark.parametrize("what", ["evidence", "will_it_help"])

@@ -11,6 +11,7 @@ import scipy.stats as st
 
 import bnnsample
 from bnnsample import models, repriorisation
+from bnnsample._check_cold import check_cold
 from bnnsample.coordinates import COORDINATES, Standard, SurrogateRepriorised, Tempering
 from bnnsample.likelihoods import Gaussian, StudentT
 from bnnsample.results._ess import mean_ess
@@ -237,3 +238,60 @@ def test_a_start_is_in_the_networks_parameters():
 def test_temperatures_that_cannot_be_meant(options, error, words):
     with pytest.raises(error, match=words):
         bnnsample.run(MODEL, (X, Y), width=3, **options)
+
+
+COLD = {
+    "half_normal": (dist.HalfNormal(1.0), False),
+    "exponential": (dist.Exponential(1.0), False),
+    "gamma": (dist.Gamma(2.0, 1.0), False),
+    "wide_log_normal": (dist.LogNormal(0.0, 2.0), False),
+    "narrow_log_normal": (dist.LogNormal(0.0, 0.3), True),
+    "inverse_gamma": (dist.InverseGamma(2.0, 1.0), True),
+}
+
+
+@pytest.mark.parametrize("tempers", TEMPERS)
+@pytest.mark.parametrize(("prior", "exists"), COLD.values(), ids=COLD)
+def test_cold_posteriors_that_do_not_exist_are_refused(prior, exists, tempers):
+    """Those whose density, the readout integrated out, grows along ever smaller noise scales."""
+    likelihood, width = Gaussian(prior), 11
+    posterior = COORDINATES["collapsed"](
+        MODEL, likelihood, width, jnp.asarray(X), jnp.asarray(Y), tempering=Tempering(0.5, tempers)
+    )
+    position = posterior.prior_draw(jax.random.key(0))
+
+    def log_density(u):
+        unknowns = {**position["unknowns"], "noise_scale": jnp.asarray(u)}
+        return -posterior.potential({**position, "unknowns": unknowns}) - u * u / 2
+
+    far, farther = log_density(-10.0), log_density(-11.0)
+    assert (farther < far) == exists
+    if exists:
+        check_cold(posterior)
+    else:
+        with pytest.raises(ValueError, match=r"temperature=0.5.*noise scale.*prior have no"):
+            check_cold(posterior)
+
+
+def test_cold_posteriors_exist_without_interpolation():
+    """Fewer features than points, a noise scale that is known, or a temperature above 1."""
+    for likelihood, width, temperature in (
+        (Gaussian(), 2, 0.5),
+        (Gaussian(0.3), 11, 0.5),
+        (Gaussian(), 11, 2.0),
+    ):
+        check_cold(
+            COORDINATES["collapsed"](
+                MODEL,
+                likelihood,
+                width,
+                jnp.asarray(X),
+                jnp.asarray(Y),
+                tempering=Tempering(temperature),
+            )
+        )
+
+
+def test_run_refuses_them_at_once():
+    with pytest.raises(ValueError, match=r"temperature=0\.5"):
+        bnnsample.run(MODEL, (X, Y), width=11, temperature=0.5)

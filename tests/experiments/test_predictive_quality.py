@@ -81,16 +81,16 @@ def test_settings_without_a_finite_loss_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("losses", "expected"),
-    [((0.3, 0.2, 0.25, 0.1), 0.3), ((0.3, 0.4), 1.0), ((5, 4, 3, 2, 1), 0.01)],
+    ("losses", "expected"), [((0.3, 0.2, 0.25), 0.1), ((0.3, 0.4), 1.0), ((5, 4, 3), 0.01)]
 )
 def test_the_temperature_is_the_last_before_the_validation_loss_grows(losses, expected):
-    """Trials see other points than those that score them, and are shorter than the run."""
-    split = predictive_quality.load("digits", 0, 40)
-    left, asked = iter(losses), []
+    """The mean over folds; trials see other points than those that score them, and are short."""
+    split = predictive_quality.load("digits", 0, 39)
+    left = iter([loss + change for loss in losses for change in (-0.2, 0.0, 0.2)])
+    asked = []
 
     def score(x, y):
-        assert len(x) == len(y) == 6
+        assert len(x) == len(y) == 13
         assert not (x[:, None] == split.x[asked[-1]["chosen"]]).all(axis=-1).any()
         return {"nll": next(left)}
 
@@ -102,7 +102,8 @@ def test_the_temperature_is_the_last_before_the_validation_loss_grows(losses, ex
     assert predictive_quality.best_temperature(run, split, 0, length) == expected
     assert {(a["num_warmup"], a["num_samples"]) for a in asked} == {(13, 20)}
     tried = [a["temperature"] for a in asked]
-    assert tried == list(predictive_quality.TEMPERATURES[: len(tried)])
+    assert tried == [t for t in predictive_quality.TEMPERATURES for _ in range(3)][: len(tried)]
+    assert len(tried) == 3 * len(losses)
 
 
 def test_standard_coordinates_have_no_smaller_budget():
