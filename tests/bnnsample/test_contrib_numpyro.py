@@ -426,12 +426,18 @@ def counted(x, y):
     numpyro.sample("y", dist.Poisson(jnp.exp(f)), obs=jnp.abs(jnp.round(y)))
 
 
+def scaled(x, y):
+    s = numpyro.sample("s", dist.HalfNormal(1.0))
+    numpyro.sample("y", dist.Normal(x[:, 0], s), obs=y)
+
+
 def stateful(x, y):
     numpyro.primitives.mutable("state", {"mean": 0.0})
     counted(x, y)
 
 
 MODEL_ERRORS = {
+    "'s' must have a Normal prior.*got HalfNormal": (scaled, "s", "y", {}),
     "not linear in the readout W": (curved, "W", "y", {}),
     "no readout site V before its output 'y'; it has W": (curved, "V", "y", {}),
     "no site 'z', its output; it has W": (curved, "W", "z", {}),
@@ -450,7 +456,7 @@ MODEL_ERRORS = {
 def test_repriorise_refuses_what_it_cannot_do(message):
     model, readout, output, options = MODEL_ERRORS[message]
     fast = repriorise(model, readout, output, **options)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         trace(seed(fast, 0)).get_trace(*data())
 
 

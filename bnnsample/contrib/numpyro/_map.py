@@ -93,15 +93,21 @@ def gaussian_prior(name: str, fn: dist.Distribution, rows: Rows, dtype) -> Prior
     Raises:
         TypeError: the distribution is not Normal, also after ``to_event`` and ``expand``.
     """
+    base = normal_of(name, fn)
+    shared = rows.num_outputs == 1 or _is_shared(base.scale, rows)
+    loc, std = (_as_matrix(value, rows, dtype) for value in (base.loc, base.scale))
+    return Prior(loc, std, shared)
+
+
+def normal_of(name: str, fn: dist.Distribution) -> dist.Normal:
+    """The Normal under ``to_event`` and ``expand``; ``TypeError`` for another distribution."""
     base = unwrap(fn)
     if not isinstance(base, dist.Normal):
         raise TypeError(
             f"the readout site {name!r} must have a Normal prior (expanded and to_event as you "
             f"like), got {type(base).__name__}"
         )
-    shared = rows.num_outputs == 1 or _is_shared(base.scale, rows)
-    loc, std = (_as_matrix(value, rows, dtype) for value in (base.loc, base.scale))
-    return Prior(loc, std, shared)
+    return base
 
 
 def _is_shared(scale: Any, rows: Rows) -> bool:

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from numpyro.primitives import Messenger
 
+from bnnsample.contrib.numpyro._map import normal_of
+
 Message = dict[str, Any]
 
 
@@ -62,6 +64,8 @@ class Ahead(Messenger):
             raise Reached(msg)
         refuse(msg)
         if msg["type"] == "sample" and not msg["is_observed"] and name in self.readout:
+            # Zero need not be in another prior's support.
+            normal_of(name, msg["fn"])
             self.priors[name] = msg["fn"]
             msg["value"] = jnp.zeros(msg["fn"].shape())
             msg["stop"] = True
