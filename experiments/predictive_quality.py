@@ -75,7 +75,7 @@ MARGIN = 1.1
 READOUT_PRIOR = dist.HalfNormal(5.0)
 # Of labels' likelihoods, tried in turn until the validation loss grows; a run to try one takes this
 # share of the warm-up and of the draws.
-TEMPERATURES = (1.0, 0.1, 0.01)
+TEMPERATURES = (1.0, 0.1, 0.01, 0.001)
 TRIAL_SHARE = 0.5
 
 
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     rows = read(path)
     started = time.perf_counter()
     for name in options.data:
-        for split in range(options.splits):
+        for split in range(options.first_split, options.first_split + options.splits):
             done = [r for r in rows if (r["data"], r["split"]) == (name, split)]
             for row in measure(name, split, options, done):
                 rows.append(row)
@@ -114,6 +114,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=sorted(LOADERS), default=list(LOADERS))
     parser.add_argument("--splits", type=whole(1), default=None)
+    parser.add_argument("--first-split", type=whole(0), default=0)
     parser.add_argument("--width", type=whole(1), default=None)
     parser.add_argument("--draws", type=whole(10), default=None, help="per chain")
     parser.add_argument("--warmup", type=whole(10), default=None, help="steps per chain")
