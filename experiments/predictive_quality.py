@@ -208,15 +208,30 @@ def in_standard_coordinates(
 ) -> bnnsample.Result:
     """A run of no fewer than ``budget`` gradients, a third of its steps warm-up.
 
-    Its step size and metric are found by a run of their own, which is not charged.
+    A run of its own, which is not charged, finds its step size and metric, and where it starts.
     """
     kernel, adapted = STANDARD[method]
     run = functools.partial(run, coordinates="standard", kernel=kernel)
-    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS)
+    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS, keep="all")
     options = {key: pilot.adapted[key] for key in adapted}
     steps = max(30, math.ceil(MARGIN * budget * PILOT_DRAWS / pilot.num_gradients))
     warmup = steps // 3
-    return run(kernel_options=options, num_warmup=warmup, num_samples=steps - warmup)
+    return run(
+        kernel_options=options, init=ends_of(pilot), num_warmup=warmup, num_samples=steps - warmup
+    )
+
+
+def ends_of(result: bnnsample.Result) -> list[dict[str, Any]]:
+    """Where a run's chains ended, to start from."""
+    num_chains, num_draws = result.record.draws["f"].shape[:2]
+    unknowns = result.record.posterior.unknowns
+    return [
+        {
+            **result.parameters(chain, num_draws - 1),
+            **{name: result.record.draws[name][chain, -1] for name in unknowns},
+        }
+        for chain in range(num_chains)
+    ]
 
 
 def gradients_of(result: bnnsample.Result) -> int:

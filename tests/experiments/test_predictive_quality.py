@@ -110,15 +110,30 @@ def test_standard_coordinates_have_no_smaller_budget():
     """From what a pilot took per draw, whatever the remainder."""
     asked = []
 
+    record = SimpleNamespace(
+        draws={"f": np.zeros((2, 5, 1, 1)), "noise_scale": np.arange(10.0).reshape(2, 5)},
+        posterior=SimpleNamespace(unknowns={"noise_scale": None}),
+    )
+
     def run(**settings):
         asked.append(settings)
         adapted = {"step_size": 0.1, "inverse_mass_matrix": np.ones(3)}
-        return SimpleNamespace(num_gradients=35, adapted=adapted)
+        return SimpleNamespace(
+            num_gradients=35,
+            adapted=adapted,
+            record=record,
+            parameters=lambda chain, draw: {"readout": (chain, draw)},
+        )
 
     predictive_quality.in_standard_coordinates(run, "standard coordinates, HMC", 1000)
     last = asked[-1]
     assert (last["coordinates"], last["kernel"]) == ("standard", "hmc")
     assert set(last["kernel_options"]) == {"step_size", "inverse_mass_matrix"}
+    assert asked[0]["keep"] == "all"
+    assert last["init"] == [
+        {"readout": (0, 4), "noise_scale": 4.0},
+        {"readout": (1, 4), "noise_scale": 9.0},
+    ]
     # Seven gradients a step of all chains, and the margin of a tenth.
     assert last["num_warmup"] + last["num_samples"] == 158
 
