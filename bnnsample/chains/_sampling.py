@@ -1,8 +1,8 @@
 """Sampling: one compiled chunk, run until the draws are done, leaving the device as it goes."""
 
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.chains._progress import Progress
 from bnnsample.chains._quantities import Watch, quantities
+from bnnsample.chains._sink import Block, Sink
 from bnnsample.coordinates import Posterior
 from bnnsample.kernels._spec import KernelSpec, Parameters, Statistics
 
@@ -21,23 +22,46 @@ MAX_CHUNK = 2000
 Pytree = Any
 
 
-@dataclass
-class Samples:
-    """Draws ``[chain, draw, ...]`` on the host, kept parameters and running moments."""
+class SamplerState(NamedTuple):
+    """Where sampling is.
 
-    draws: dict[str, np.ndarray]
-    sample_stats: dict[str, np.ndarray]
-    kept: Pytree
-    kept_draws: np.ndarray
+    Attributes:
+        states: the kernel's, stacked over chains.
+        moments: running ``{"mean", "square"}`` of all parameters.
+        num_draws, num_gradients, seconds: so far.
+    """
+
+    states: Any
     moments: Pytree
+    num_draws: int = 0
+    num_gradients: int = 0
+    seconds: float = 0.0
+
+
+class Sampled(NamedTuple):
+    """How sampling ended; the draws went to the sink.
+
+    Attributes:
+        moments: ``{"mean": parameters, "variance": parameters}`` of each chain's draws.
+        num_draws: draws per chain.
+        num_gradients: over all chains.
+        seconds: wall time of the compiled program.
+        compile_seconds: wall time of compiling it.
+        interrupted: Ctrl-C ended it before its last draw.
+        state: where it ended; None: it was interrupted, inside a step perhaps.
+    """
+
+    moments: Pytree
+    num_draws: int
     num_gradients: int
     seconds: float
     compile_seconds: float
     interrupted: bool
+    state: SamplerState | None
 
 
 class Sampler:
-    """The compiled chunk of a run and the host side that collects its draws."""
+    """The compiled chunk of a run and the host side that hands on its draws."""
 
     def __init__(
         self, spec: KernelSpec, parameters: Parameters, plan: KeepPlan, thin: int, platform: str
@@ -52,54 +76,86 @@ class Sampler:
         self,
         posterior: Posterior,
         watch: Watch,
-        states: Any,
+        start: SamplerState,
         key: Array,
         num_samples: int,
+        sink: Sink,
         progress: Progress,
-    ) -> Samples:
-        """Draw ``num_samples`` per chain; Ctrl-C between chunks returns what has been drawn."""
-        num_chains = jax.tree.leaves(states)[0].shape[0]
+        save: Callable[[SamplerState], None] | None = None,
+    ) -> Sampled:
+        """Draw until there are ``num_samples`` per chain; Ctrl-C between chunks ends it early.
+
+        ``save``, if given, is called after every chunk with the state from which the draws that
+        follow can be made.
+        """
+        num_chains = jax.tree.leaves(start.states)[0].shape[0]
         keys = jax.random.split(key, num_chains)
-        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         if not self.capacity:
-            self.capacity = self._capacity(posterior, watch, states, num_chains, num_samples)
-        zeros = jax.tree.map(lambda a: jnp.zeros((num_chains, *a.shape), a.dtype), template)
-        moments = {"mean": zeros, "square": jax.tree.map(jnp.copy, zeros)}
-        collected = _Collector(self.plan)
-        done, interrupted = 0, False
+            self.capacity = self._capacity(posterior, watch, start.states, num_chains, num_samples)
+        now, interrupted = start, False
         progress.start("sampling", num_samples)
         try:
-            for start, length in chunk_lengths(num_samples, self.capacity, self.program):
+            if now.num_draws:
+                progress.update(now.num_draws, {})
+            remaining = num_samples - now.num_draws
+            for _, length in chunk_lengths(remaining, self.capacity, self.program):
                 states, moments, small, kept = self.program(
                     posterior,
                     watch,
                     self.dynamic,
                     keys,
-                    states,
-                    moments,
-                    jnp.asarray(start, jnp.int32),
+                    now.states,
+                    now.moments,
+                    jnp.asarray(now.num_draws, jnp.int32),
                     jnp.asarray(length, jnp.int32),
                 )
-                collected.add(small, kept, start, length)
-                done = start + length
-                progress.update(length, collected.info())
+                block = self._block(small, kept, now.num_draws, length)
+                sink.add(block)
+                now = SamplerState(
+                    states,
+                    moments,
+                    now.num_draws + length,
+                    now.num_gradients + int(block.sample_stats["n_steps"].sum()),
+                    start.seconds + self.program.run_seconds,
+                )
+                progress.update(length, _info(block.sample_stats))
+                if save is not None:
+                    save(now)
         except KeyboardInterrupt:
-            if done == 0:
+            if now.num_draws == 0:
                 raise
             interrupted = True
             warnings.warn(
-                f"interrupted: returning the {done} of {num_samples} draws per chain made so far",
+                f"interrupted: returning the {now.num_draws} of {num_samples} draws per chain made "
+                "so far",
                 stacklevel=2,
             )
         finally:
             progress.close()
-        variance = jax.tree.map(lambda s: s / max(done - 1, 1), moments["square"])
-        return collected.samples(
-            {"mean": moments["mean"], "variance": variance},
-            self.program.run_seconds,
+        square = now.moments["square"]
+        variance = jax.tree.map(lambda s: s / max(now.num_draws - 1, 1), square)
+        moments = {"mean": now.moments["mean"], "variance": variance}
+        return Sampled(
+            jax.tree.map(np.asarray, moments),
+            now.num_draws,
+            now.num_gradients,
+            now.seconds,
             self.program.compile_seconds,
             interrupted,
+            None if interrupted else now,
         )
+
+    def _block(self, small: Pytree, kept: Pytree, start: int, length: int) -> Block:
+        """What a chunk has left in its buffers, on the host."""
+        draws = jax.tree.map(lambda a: np.asarray(a[:, :length]), small)
+        stats = draws.pop("stats")
+        finished = [d for d in range(start, start + length) if self.plan.is_kept(d)]
+        if not finished:
+            return Block(draws, stats, None, np.zeros(0, np.int64))
+        first = start // self.plan.stride
+        slots = np.asarray([d // self.plan.stride - first for d in finished])
+        kept = jax.tree.map(lambda a: np.asarray(a[:, slots]), kept)
+        return Block(draws, stats, kept, np.asarray(finished, np.int64))
 
     def _capacity(self, posterior, watch, states, num_chains, num_samples) -> int:
         """Draws per chunk whose buffers fit the device budget."""
@@ -170,49 +226,18 @@ class Sampler:
         return jax.lax.fori_loop(0, self.thin, body, (state, zero))
 
 
-class _Collector:
-    """Chunks on the host, joined at the end."""
-
-    def __init__(self, plan: KeepPlan):
-        self.plan = plan
-        self.small: list[Pytree] = []
-        self.kept: list[Pytree] = []
-        self.kept_draws: list[int] = []
-
-    def add(self, small: Pytree, kept: Pytree, start: int, length: int) -> None:
-        self.small.append(jax.tree.map(lambda a: np.asarray(a[:, :length]), small))
-        finished = [d for d in range(start, start + length) if self.plan.is_kept(d)]
-        if finished:
-            first = start // self.plan.stride
-            slots = np.asarray([d // self.plan.stride - first for d in finished])
-            self.kept.append(jax.tree.map(lambda a: np.asarray(a[:, slots]), kept))
-            self.kept_draws.extend(finished)
-
-    def info(self) -> dict[str, Any]:
-        stats = self.small[-1]["stats"]
-        info: dict[str, Any] = {"acceptance": round(float(stats["acceptance_rate"].mean()), 3)}
-        diverging = int(stats["diverging"].sum())
-        return {**info, "divergent": diverging} if diverging else info
-
-    def samples(self, moments, seconds, compile_seconds, interrupted) -> Samples:
-        draws = _join(self.small)
-        stats = draws.pop("stats")
-        kept = _join(self.kept) if self.kept else None
-        return Samples(
-            draws,
-            stats,
-            kept,
-            np.asarray(self.kept_draws, dtype=np.int64),
-            jax.tree.map(np.asarray, moments),
-            int(stats["n_steps"].sum()),
-            seconds,
-            compile_seconds,
-            interrupted,
-        )
+def fresh(posterior: Posterior, states: Any) -> SamplerState:
+    """Nothing drawn yet from where the chains are."""
+    num_chains = jax.tree.leaves(states)[0].shape[0]
+    template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
+    zeros = jax.tree.map(lambda a: jnp.zeros((num_chains, *a.shape), a.dtype), template)
+    return SamplerState(states, {"mean": zeros, "square": jax.tree.map(jnp.copy, zeros)})
 
 
-def _join(chunks: list[Pytree]) -> Pytree:
-    return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *chunks)
+def _info(stats: dict[str, np.ndarray]) -> dict[str, Any]:
+    info: dict[str, Any] = {"acceptance": round(float(stats["acceptance_rate"].mean()), 3)}
+    diverging = int(stats["diverging"].sum())
+    return {**info, "divergent": diverging} if diverging else info
 
 
 def _buffers(template: Pytree, size: int) -> Pytree:

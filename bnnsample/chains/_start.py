@@ -13,6 +13,7 @@ from bnnsample._unknowns import Unknown
 from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import Posterior
+from bnnsample.kernels._importance import Choice
 from bnnsample.kernels._spec import KernelSpec
 
 MAX_STARTS = 10
@@ -87,6 +88,18 @@ def fitted_to_prior(posterior: Posterior, key: Array, platform: str) -> Posterio
             "use float64 or coordinates='standard'"
         )
     return fitted
+
+
+def state_shapes(posterior: Posterior, spec: KernelSpec, keys: Array, num_samples: int) -> Any:
+    """Shapes of the chains' states, stacked; nothing is computed."""
+
+    def one(key):
+        start: Any = posterior.prior_draw(key)
+        if not spec.is_chain:
+            start = Choice.zeros(num_samples, posterior.y.dtype)
+        return spec.init(key, spec.view(posterior), start)
+
+    return jax.eval_shape(jax.vmap(one), keys)
 
 
 def finite_chains(states: Any) -> np.ndarray:

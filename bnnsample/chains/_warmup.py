@@ -1,7 +1,9 @@
 """Warm-up: what all chains learn together about the step size, the metric and the unknowns."""
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +18,16 @@ from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._moments import Moments
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.chains._progress import Progress
-from bnnsample.coordinates import Posterior
+from bnnsample.checkpoints import Checkpoints
+from bnnsample.coordinates import Posterior, learned
 from bnnsample.kernels._spec import KernelSpec, Parameters
 
 CHUNK = 1000
 TRIAL_SHARE = 0.3
+# What a learner notes of where it is, beside its arrays.
+_COUNTERS = (
+    "segment", "offset", "done", "gradients", "gradients_before", "best", "best_score",
+)  # fmt: skip
 
 
 @dataclass
@@ -47,6 +54,7 @@ def warm_up(
     num_steps: int,
     platform: str,
     progress: Progress,
+    checkpoints: Checkpoints,
 ) -> WarmupResult:
     """Move the chains towards the posterior and adapt what the user has not set.
 
@@ -54,20 +62,47 @@ def warm_up(
     Over Stan's schedule of expanding windows the mean and variance of the unknowns'
     coordinates, or of the whole position for a kernel with a metric, are accumulated over all
     chains, and the Gaussian reference or the inverse mass matrix is set at each window's end. A
-    kernel with candidates tries them in the last 30% and keeps the best. No state is kept.
+    kernel with candidates tries them in the last 30% and keeps the best: with the most
+    ``acceptance^2`` per gradient. (Where a trajectory to a quarter turn is accepted with
+    probability ``a``, its effective samples were close to ``a^2`` over widths 512 to 32768 and one
+    to five steps.) No state is kept. A warm-up that left a checkpoint goes on where it was; one by
+    a tuner of BlackJAX's is made again.
     """
     if spec.tuner is not None and parameters["step_size"] is None:
         return _tune(posterior, spec, parameters, states, key, num_steps, platform)
-    learner = _Learner(posterior, spec, parameters, target, key, make_states, platform, progress)
-    return learner.run(states, num_steps)
+    learner = _Learner(
+        posterior, spec, parameters, target, states, make_states, key, platform, progress,
+        checkpoints,
+    )  # fmt: skip
+    return learner.run(num_steps)
+
+
+class _Segment(NamedTuple):
+    """A stretch of the warm-up with one purpose.
+
+    Attributes:
+        length: steps.
+        accumulate: moments are.
+        is_end: what the moments say is learned at its end.
+        trial: number of the candidate that it tries, its step size fixed; None: adapts.
+    """
+
+    length: int
+    accumulate: bool = False
+    is_end: bool = False
+    trial: int | None = None
 
 
 class _Learner:
     """Windowed adaptation: one compiled chunk, everything between windows on the host."""
 
-    def __init__(self, posterior, spec, parameters, target, key, make_states, platform, progress):
+    def __init__(
+        self, posterior, spec, parameters, target, states, make_states, key, platform, progress,
+        checkpoints,
+    ):  # fmt: skip
         self.posterior, self.spec, self.key, self.platform = posterior, spec, key, platform
-        self.make_states, self.progress = make_states, progress
+        self.states, self.make_states = states, make_states
+        self.progress, self.checkpoints = progress, checkpoints
         self.dtype = posterior.y.dtype
         self.adapts_step = target is not None and parameters["step_size"] is None
         self.adapts_metric = spec.has_metric and parameters["inverse_mass_matrix"] is None
@@ -76,63 +111,138 @@ class _Learner:
         self.averaging = Averaging(target or 0.8, spec.max_step_size, self.dtype)
         self.program = Program(self._chunk, donate=(3,))
         self.refit = Program(self._refit)
-        self.gradients = self.done = 0
-        self.acceptance = float("nan")
-
-    def run(self, states: Any, num_steps: int) -> WarmupResult:
         position = jax.tree.map(lambda a: a[0], states.position)
         self.moments = Moments(self._learned(position).size, self.dtype)
         if self.adapts_metric:
             self.parameters["inverse_mass_matrix"] = jnp.ones(self.moments.size, self.dtype)
-        step_size = self.averaging.start(self.spec.initial_step_size)
+        self.accumulated = self.moments.start()
+        self.step_size = self.averaging.start(spec.initial_step_size)
+        self.adapted = self.averaging.final(self.step_size)
+        self.acceptance = jnp.zeros((), self.dtype)
+        self.segment = self.offset = self.done = self.gradients = self.gradients_before = 0
+        self.best, self.best_score, self.seconds = -1, -1.0, 0.0
+
+    def run(self, num_steps: int) -> WarmupResult:
         num_trials = int(TRIAL_SHARE * num_steps) if self.tries else 0
+        self._resume()
         self.progress.start("warm-up", num_steps)
         try:
-            for length, accumulate, is_end in windows(num_steps - num_trials):
-                states, step_size, moments = self._advance(
-                    states, step_size, self.moments.start(), length, accumulate
-                )
-                if is_end:
-                    states = self._learn(states, moments)
-                    step_size = self.averaging.restart(step_size)
-            if self.adapts_step:
-                self.parameters["step_size"] = self.averaging.final(step_size)
-            if num_trials:
-                states = self._try_candidates(states, num_trials)
+            if self.done:
+                self.progress.update(self.done, {})
+            for number, segment in enumerate(self._segments(num_steps - num_trials, num_trials)):
+                if number < self.segment:
+                    continue
+                if not self.offset:
+                    self._begin(segment)
+                self._advance(segment)
+                self._end(segment)
+                self.segment, self.offset = number + 1, 0
         finally:
             self.progress.close()
+        if self.adapts_step:
+            self.parameters["step_size"] = self.adapted
+        if self.best >= 0:
+            self.parameters.update(self._candidates()[self.best])
         return WarmupResult(
             self.posterior,
-            states,
+            self.states,
             self.parameters,
             self.gradients,
-            self.program.run_seconds + self.refit.run_seconds,
+            self._total_seconds(),
             self.program.compile_seconds + self.refit.compile_seconds,
         )
 
-    def _advance(self, states, step_size, moments, length, accumulate=False, frozen=False):
-        """``length`` steps of all chains; sets ``acceptance`` to their mean rate."""
-        self.static, dynamic = self.spec.split(self.parameters)
+    def _segments(self, num_adapted: int, num_trials: int) -> Iterator[_Segment]:
+        """Windows that learn, and then, where the step size has been adapted, trials."""
+        yield from (_Segment(*window) for window in windows(num_adapted))
+        if num_trials:
+            count = len(self._candidates())
+            shares = np.diff(np.linspace(0, num_trials, count + 1).astype(int))
+            yield from (_Segment(int(length), trial=i) for i, length in enumerate(shares))
+
+    def _candidates(self) -> list[Parameters]:
+        given = {**self.parameters, "step_size": self.adapted}
+        return self.spec.candidates(float(self.adapted), given)
+
+    def _begin(self, segment: _Segment) -> None:
+        self.accumulated = self.moments.start()
+        self.acceptance = jnp.zeros((), self.dtype)
+        self.gradients_before = self.gradients
+        if segment.trial is not None:
+            self.step_size = self.averaging.start(self._candidates()[segment.trial]["step_size"])
+
+    def _end(self, segment: _Segment) -> None:
+        if segment.trial is None:
+            if segment.is_end:
+                self._learn()
+                self.step_size = self.averaging.restart(self.step_size)
+            self.adapted = self.averaging.final(self.step_size)
+        elif segment.length:
+            rate = float(self.acceptance) / segment.length
+            score = rate**2 * segment.length / (self.gradients - self.gradients_before)
+            if score > self.best_score:
+                self.best, self.best_score = segment.trial, score
+
+    def _advance(self, segment: _Segment) -> None:
+        """The steps of a segment that are left; ``acceptance`` sums their rates."""
+        parameters = dict(self.parameters)
+        if segment.trial is not None:
+            parameters.update(self._candidates()[segment.trial])
+        self.static, dynamic = self.spec.split(parameters)
         if self.adapts_step:
             dynamic.pop("step_size", None)
-        total = 0.0
-        for _, chunk in chunk_lengths(length, CHUNK, self.program):
-            zero = jnp.zeros((), self.dtype)
-            carry = (states, step_size, moments, jnp.zeros((), jnp.int32), zero)
-            states, step_size, moments, gradients, acceptance = self.program(
-                self.posterior,
-                self.key,
-                dynamic,
-                carry,
-                jnp.asarray([accumulate, frozen]),
-                jnp.asarray([self.done, chunk], jnp.int32),
+        flags = jnp.asarray([segment.accumulate, segment.trial is not None])
+        for _, chunk in chunk_lengths(segment.length - self.offset, CHUNK, self.program):
+            zero = jnp.zeros((), jnp.int32)
+            before = float(self.acceptance)
+            self.states, self.step_size, self.accumulated, gradients, self.acceptance = (
+                self.program(
+                    self.posterior,
+                    self.key,
+                    dynamic,
+                    (self.states, self.step_size, self.accumulated, zero, self.acceptance),
+                    flags,
+                    jnp.asarray([self.done, chunk], jnp.int32),
+                )
             )
             self.gradients += int(gradients)
             self.done += chunk
-            total += float(acceptance)
-            self.progress.update(chunk, self._info(float(acceptance) / chunk, step_size))
-        self.acceptance = total / max(length, 1)
-        return states, step_size, moments
+            self.offset += chunk
+            self.progress.update(chunk, self._info((float(self.acceptance) - before) / chunk))
+            if self.checkpoints.is_due():
+                self._save()
+
+    def _save(self) -> None:
+        notes = {name: getattr(self, name) for name in _COUNTERS}
+        self.checkpoints.save(
+            "warm-up", {**notes, "seconds": self._total_seconds()}, self._arrays()
+        )
+
+    def _resume(self) -> None:
+        notes = self.checkpoints.notes("warm-up")
+        if notes is None:
+            return
+        for name in (*_COUNTERS, "seconds"):
+            setattr(self, name, notes[name])
+        arrays = self.checkpoints.restore(self._arrays())
+        self.posterior = dataclasses.replace(self.posterior, **arrays.pop("learned"))
+        if self.adapts_metric:
+            self.parameters["inverse_mass_matrix"] = arrays["inverse_mass_matrix"]
+        del arrays["inverse_mass_matrix"]
+        for name, value in arrays.items():
+            setattr(self, name, value)
+
+    def _arrays(self) -> dict[str, Any]:
+        names = ("states", "step_size", "accumulated", "adapted", "acceptance")
+        metric = self.parameters["inverse_mass_matrix"] if self.adapts_metric else None
+        return {
+            **{name: getattr(self, name) for name in names},
+            "inverse_mass_matrix": metric,
+            "learned": learned(self.posterior),
+        }
+
+    def _total_seconds(self) -> float:
+        return self.seconds + self.program.run_seconds + self.refit.run_seconds
 
     def _chunk(self, posterior, key, dynamic, carry, flags, span):
         accumulate, frozen = flags
@@ -163,14 +273,14 @@ class _Learner:
         """The coordinates whose mean and variance are accumulated."""
         return ravel_pytree(position if self.adapts_metric else position["unknowns"])[0]
 
-    def _learn(self, states, moments):
+    def _learn(self) -> None:
         """Set the metric, or the unknowns' reference, from a window's mean and variance."""
-        mean, variance = self.moments.final(moments)
+        mean, variance = self.moments.final(self.accumulated)
         if self.adapts_metric:
             self.parameters["inverse_mass_matrix"] = variance
-            return states
+            return
         if not self.moments.size and not self.posterior.is_fitted:
-            return states
+            return
         _, unravel = ravel_pytree(self.posterior.location)
         old = self.posterior
         mean_v, std_v = unravel(mean), unravel(jnp.sqrt(variance))
@@ -178,11 +288,11 @@ class _Learner:
             {k: old.location[k] + old.spread[k] * mean_v[k] for k in mean_v},
             {k: old.spread[k] * std_v[k] for k in std_v},
         )
-        self.posterior, positions = self.refit(moved, old, states.position)
+        self.posterior, positions = self.refit(moved, old, self.states.position)
         num_chains = jax.tree.leaves(positions)[0].shape[0]
         self.gradients += num_chains
         keys = jax.random.split(jax.random.fold_in(self.key, 2**31 - 1), num_chains)
-        return self.make_states(self.posterior, keys, positions)
+        self.states = self.make_states(self.posterior, keys, positions)
 
     def _refit(self, moved, old, positions):
         """The posterior fitted to the chains' positions, and these in its coordinates."""
@@ -193,34 +303,10 @@ class _Learner:
         fitted = moved.fitted(rebased(moved)) if moved.is_fitted else moved
         return fitted, rebased(fitted)
 
-    def _try_candidates(self, states, num_trials: int):
-        """Keep the candidate with the most ``acceptance^2`` per gradient.
-
-        Where a trajectory to a quarter turn is accepted with probability ``a``, its effective
-        samples were close to ``a^2`` over widths 512 to 32768 and one to five steps.
-        """
-        candidates = self.spec.candidates(float(self.parameters["step_size"]), self.parameters)
-        best, best_score = None, -1.0
-        shares = np.diff(np.linspace(0, num_trials, len(candidates) + 1).astype(int))
-        for candidate, length in zip(candidates, shares, strict=True):
-            self.parameters.update(candidate)
-            before = self.gradients
-            step_size = self.averaging.start(candidate["step_size"])
-            states, _, _ = self._advance(
-                states, step_size, self.moments.start(), int(length), frozen=True
-            )
-            if length:
-                score = self.acceptance**2 * length / (self.gradients - before)
-                if score > best_score:
-                    best, best_score = candidate, score
-        if best is not None:
-            self.parameters.update(best)
-        return states
-
-    def _info(self, acceptance: float, step_size) -> dict[str, Any]:
+    def _info(self, acceptance: float) -> dict[str, Any]:
         info: dict[str, Any] = {"acceptance": round(acceptance, 3)}
         if self.adapts_step:
-            info["step_size"] = f"{float(self.averaging.current(step_size)):.3g}"
+            info["step_size"] = f"{float(self.averaging.current(self.step_size)):.3g}"
         return info
 
 

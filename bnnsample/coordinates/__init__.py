@@ -4,6 +4,7 @@ from bnnsample.coordinates._choice import COORDINATES as COORDINATES
 from bnnsample.coordinates._choice import chosen as chosen
 from bnnsample.coordinates._collapsed import Collapsed as Collapsed
 from bnnsample.coordinates._posterior import Posterior as Posterior
+from bnnsample.coordinates._posterior import learned as learned
 from bnnsample.coordinates._repriorised import Repriorised as Repriorised
 from bnnsample.coordinates._standard import Standard as Standard
 from bnnsample.coordinates._surrogate import SurrogateRepriorised as SurrogateRepriorised
@@ -20,4 +21,5 @@ __all__ = [
     "Tempering",
     "checked_tempering",
     "chosen",
+    "learned",
 ]

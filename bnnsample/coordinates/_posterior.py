@@ -203,3 +203,9 @@ class Posterior(ABC):
         scale = self.likelihood.gaussian_scale(self.unknown_values(position))
         constant = self.tempering.gaussian_constant(scale, self.y.shape)
         return jnp.asarray(constant, self.y.dtype)
+
+
+def learned(posterior: Posterior) -> dict[str, Any]:
+    """What a warm-up has taught a posterior: its fields of arrays, but for the data."""
+    names = [f.name for f in dataclasses.fields(posterior) if not f.metadata.get("static")]
+    return {name: getattr(posterior, name) for name in names if name not in ("x", "y")}

@@ -24,6 +24,16 @@ class Choice(NamedTuple):
     num_passed: Array
     acceptance_rate: Array
 
+    @classmethod
+    def zeros(cls, num_samples: int, dtype: Any) -> "Choice":
+        """A choice of that size."""
+        return cls(
+            jnp.zeros(num_samples, jnp.uint32),
+            jnp.zeros(num_samples, dtype),
+            jnp.zeros(num_samples, jnp.int32),
+            jnp.zeros((), dtype),
+        )
+
 
 class ImportanceState(NamedTuple):
     """The last draw taken; ``taken`` counts them."""

@@ -1,0 +1,90 @@
+"""A run's folder: which run it is, the states to go on from, and the draws."""
+
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from bnnsample.checkpoints._identity import Identity, claim
+from bnnsample.checkpoints._saver import OrbaxCheckpoints
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+DRAWS = "draws.zarr"
+
+
+class RunDirectory:
+    """``run.json``, ``states/`` and ``draws.zarr`` of one run; one process holds it at a time.
+
+    Raises:
+        CheckpointMismatchError: it holds another run.
+        BlockingIOError: another process is running it.
+    """
+
+    def __init__(self, path: Any, every_seconds: float, identity: Identity):
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / "lock").open("w")
+        try:
+            if not _locks(self._lock):
+                raise BlockingIOError(
+                    f"checkpoint_dir={str(self.path)!r} is in use by another process"
+                )
+            self.identity = claim(self.path / "run.json", identity)
+            self.checkpoints = OrbaxCheckpoints(self.path / "states", every_seconds)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @property
+    def draws(self) -> Path:
+        """The Zarr directory of draws."""
+        return self.path / DRAWS
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self.checkpoints.close()
+        self._lock.close()
+
+
+def _locks(file: IO[str]) -> bool:
+    """Whether this process now holds the file, until it closes it or ends."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def checked_directory(path: Any, every_seconds: Any) -> tuple[Path | None, float]:
+    """Where and how often, checked before anything is written."""
+    try:
+        seconds = float(every_seconds)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"checkpoint_every must be a number of seconds, got {every_seconds!r}"
+        ) from None
+    if isinstance(every_seconds, bool) or not (np.isfinite(seconds) and seconds >= 0):
+        raise ValueError(
+            f"checkpoint_every must be a number of seconds, 0 or more, got {every_seconds!r}"
+        )
+    if path is None:
+        return None, seconds
+    try:
+        path = Path(path)
+    except TypeError:
+        raise TypeError(f"checkpoint_dir must be a path, got {type(path).__name__}") from None
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"checkpoint_dir={str(path)!r} is a file")
+    entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if entries - {"lock"} and "run.json" not in entries:
+        raise ValueError(
+            f"checkpoint_dir={str(path)!r} has files of something else in it; give a folder "
+            "that is empty, new, or an earlier run's"
+        )
+    return path, seconds
