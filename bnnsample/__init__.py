@@ -12,11 +12,13 @@ from bnnsample import repriorisation as repriorisation
 from bnnsample import theory as theory
 from bnnsample._run import run as run
 from bnnsample._weights import ImportanceSamplingError as ImportanceSamplingError
+from bnnsample.checkpoints import CheckpointMismatchError as CheckpointMismatchError
 from bnnsample.results import Result as Result
 from bnnsample.results import load as load
 from bnnsample.theory import will_it_help as will_it_help
 
 __all__ = [
+    "CheckpointMismatchError",
     "ImportanceSamplingError",
     "Result",
     "coordinates",

@@ -1,28 +1,40 @@
 """The one call: from a model and data to draws and a verdict."""
 
+import contextlib
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._check_cold import check_cold
 from bnnsample._check_model import check_model, check_names
 from bnnsample._check_size import check_size
+from bnnsample._draw import Drawing, result_of
 from bnnsample._empirical_bayes import empirical_bayes
 from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
-from bnnsample._record import KeptParameters, RunRecord
+from bnnsample._record import RunRecord
 from bnnsample._settings import settings_of
 from bnnsample.chains._importance import check_choice, choose_draws
 from bnnsample.chains._keep import plan_keep
 from bnnsample.chains._mapping import quiet_blas
-from bnnsample.chains._progress import resolve_progress
+from bnnsample.chains._progress import Progress, resolve_progress
 from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
-from bnnsample.chains._sampling import Sampler, Samples
-from bnnsample.chains._start import fitted_to_prior, start_chains
+from bnnsample.chains._resume import restore, save
+from bnnsample.chains._sampling import Sampler, SamplerState, fresh
+from bnnsample.chains._start import fitted_to_prior, start_chains, state_shapes
 from bnnsample.chains._warmup import WarmupResult, warm_up
+from bnnsample.checkpoints import (
+    Checkpoints,
+    NoCheckpoints,
+    RunDirectory,
+    checked_directory,
+    identity_of,
+)
 from bnnsample.coordinates import (
     Collapsed,
     Posterior,
@@ -31,10 +43,14 @@ from bnnsample.coordinates import (
     chosen,
 )
 from bnnsample.kernels._registry import resolve_kernel
-from bnnsample.kernels._spec import KernelSpec
+from bnnsample.kernels._spec import KernelSpec, Parameters
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.results import Result
+from bnnsample.results._idata import now
+from bnnsample.results._load import loaded
+from bnnsample.results._memory import Memory
+from bnnsample.results._stream import DrawStream, is_finished
 from ntk import check_backend
 
 NUM_PRIOR_DRAWS = 200
@@ -61,6 +77,8 @@ def run(
     temperature: float = 1.0,
     tempering: str = "posterior",
     progress: Any = True,
+    checkpoint_dir: Any = None,
+    checkpoint_every: float = 60.0,
 ) -> Result:
     """Sample the posterior of a Bayesian neural network.
 
@@ -102,6 +120,12 @@ def run(
             function in closed form (Gamma, say): over NumPyro's unconstrained coordinate; or
             ``"likelihood"`` alone.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
+        checkpoint_dir: a folder of this run's own. Draws are streamed to it (``draws.zarr``, which
+            ``bnnsample.load`` and xarray read at any time), and the sampler's state is saved
+            (Orbax). The same call again goes on where it stopped and ends with the same draws, bit
+            for bit, as one that was not stopped; that of a finished run loads it.
+        checkpoint_every: seconds between checkpoints; 0 makes one whenever the host has its turn,
+            about every half second.
 
     Returns:
         A ``Result``: ``idata``, ``summary``, ``report``, ``predict`` and more.
@@ -110,23 +134,26 @@ def run(
         TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
         FloatingPointError: no chain start with a finite potential was found.
         ImportanceSamplingError: ``kernel="importance"`` and k-hat above 0.7.
+        CheckpointMismatchError: ``checkpoint_dir`` holds another run; says what differs.
+        BlockingIOError: another process runs in ``checkpoint_dir``.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
+    arguments = dict(locals())
     counts = checked_counts(
         num_chains=num_chains, num_warmup=num_warmup, num_samples=num_samples, thin=thin
     )
     seed = checked_seed(seed)
     progress = resolve_progress(progress)
+    checkpoint_dir, checkpoint_every = checked_directory(checkpoint_dir, checkpoint_every)
     problem = make_problem(data, x_eval, standardize, likelihood)
     likelihood = problem.likelihood
     coordinates, posterior_type = chosen(coordinates, likelihood)
     tempered = checked_tempering(temperature, tempering)
     if isinstance(kernel, str) and kernel == "auto":
-        through_surrogate = posterior_type is SurrogateRepriorised
-        kernel = "alternating" if through_surrogate else "infinite_hmc"
+        kernel = "alternating" if posterior_type is SurrogateRepriorised else "infinite_hmc"
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
     platform = jax.default_backend()
-    with precision(problem.dtype), quiet_blas(platform):
+    with precision(problem.dtype), quiet_blas(platform), contextlib.ExitStack() as stack:
         check_model(model, problem.x, width)
         x, y, evaluated = problem.arrays()
         check_names(model, likelihood)
@@ -142,75 +169,103 @@ def run(
             check_choice(posterior, parameters["num_proposals"], counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
+        settings = settings_of(
+            model,
+            likelihood,
+            width=width,
+            coordinates=coordinates,
+            kernel=kernel,
+            kernel_options=kernel_options,
+            seed=seed,
+            keep=keep,
+            standardize=standardize,
+            temperature=tempered.temperature,
+            tempering=tempered.tempers,
+            fitted=fitted,
+            target_acceptance=target,
+            dtype=problem.dtype,
+            platform=platform,
+            **counts,
+        )
+        directory = None
+        if checkpoint_dir is not None:
+            arrays = {"x": problem.x, "y": problem.y, "x_eval": problem.x_eval, "init": init}
+            identity = identity_of(settings, arrays, posterior, plan.stride)
+            directory = RunDirectory(checkpoint_dir, checkpoint_every, identity)
+            stack.callback(directory.close)
+            again = functools.partial(_again, arguments)
+            if is_finished(directory.draws, counts["num_samples"]):
+                return loaded(directory.draws, model, likelihood, again)
+            plan = plan._replace(stride=directory.identity["keep_stride"])
         check_backend(platform)
         posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), platform)
         watch = make_watch(posterior, evaluated, keys[0])
-        if spec.is_chain:
-            chain_keys = jax.random.split(keys[1], counts["num_chains"])
-            states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
-            warm = warm_up(
-                posterior,
-                spec,
-                parameters,
-                target,
-                states,
-                make_states,
-                keys[2],
-                counts["num_warmup"],
-                platform,
-                progress,
-            )
-            warm.compile_seconds += make_states.compile_seconds
-        else:
-            warm = choose_draws(
-                posterior,
-                spec,
-                parameters["num_proposals"],
-                keys[2],
-                counts,
-                platform,
-                progress,
-            )
+        checkpoints = NoCheckpoints() if directory is None else directory.checkpoints
+        warm, state = _warmed(
+            posterior, spec, parameters, target, init, keys[1:3], counts, platform, progress,
+            checkpoints,
+        )  # fmt: skip
+        frame = _frame(problem, posterior, watch, warm, _prior(posterior, watch, keys[4]), settings)
         sampler = Sampler(spec, warm.parameters, plan, counts["thin"], platform)
-        samples = sampler.run(
-            warm.posterior, watch, warm.states, keys[3], counts["num_samples"], progress
-        )
-        prior = _prior(posterior, watch, keys[4])
-    settings = settings_of(
-        model,
-        likelihood,
-        width=width,
-        coordinates=coordinates,
-        kernel=kernel,
-        kernel_options=kernel_options,
-        seed=seed,
-        keep=keep,
-        standardize=standardize,
-        temperature=tempered.temperature,
-        tempering=tempered.tempers,
-        fitted=fitted,
-        target_acceptance=target,
-        dtype=problem.dtype,
-        platform=platform,
-        **counts,
-    )
-    return Result(_record(problem, posterior, watch, warm, samples, prior, settings))
+        drawing = Drawing(sampler, warm, watch, keys[3], frame, checkpoints)
+        if directory is not None:
+            stream = DrawStream(directory.draws, frame, now(), plan.stride, state.num_draws)
+            record, _ = drawing.run(state, counts["num_samples"], stream, progress)
+            return Result(record, stream.created_at, again)
+        record, end = drawing.run(state, counts["num_samples"], Memory(), progress)
+        return result_of(drawing, record, end if spec.is_chain else None, now())
 
 
-def _record(
+def _again(arguments: dict[str, Any], num_samples: int, progress: Any) -> Result:
+    """The same run, in its checkpoint directory, with more draws."""
+    more = checked_counts(num_samples=num_samples)["num_samples"]
+    total = arguments["num_samples"] + more
+    return run(**{**arguments, "num_samples": total, "progress": progress})
+
+
+def _warmed(
+    posterior: Posterior,
+    spec: KernelSpec,
+    parameters: Parameters,
+    target: float | None,
+    init: Any,
+    keys: Array,
+    counts: dict[str, int],
+    platform: str,
+    progress: Progress,
+    checkpoints: Checkpoints,
+) -> tuple[WarmupResult, SamplerState]:
+    """What the warm-up found, and where sampling begins or goes on."""
+    start_key, key = keys
+    chain_keys = jax.random.split(start_key, counts["num_chains"])
+    shapes = state_shapes(posterior, spec, chain_keys, counts["num_samples"])
+    resumed = restore(checkpoints, posterior, shapes)
+    if resumed is not None:
+        return resumed
+    if spec.is_chain:
+        states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
+        warm = warm_up(
+            posterior, spec, parameters, target, states, make_states, key, counts["num_warmup"],
+            platform, progress, checkpoints,
+        )  # fmt: skip
+        warm.compile_seconds += make_states.compile_seconds
+    else:
+        num_proposals = parameters["num_proposals"]
+        warm = choose_draws(posterior, spec, num_proposals, key, counts, platform, progress)
+    state = fresh(warm.posterior, warm.states)
+    save(checkpoints, warm, state)
+    return warm, state
+
+
+def _frame(
     problem: Problem,
     posterior: Posterior,
     watch: Watch,
     warm: WarmupResult,
-    samples: Samples,
     prior: dict[str, np.ndarray],
     settings: dict[str, Any],
 ) -> RunRecord:
-    kept = None
-    if samples.kept is not None:
-        at = samples.kept_draws
-        unknowns = {name: samples.draws[name][:, at] for name in posterior.unknowns}
-        kept = KeptParameters(at, samples.kept, unknowns)
+    """The record but for what sampling brings."""
     return RunRecord(
         posterior=posterior,
         standardizer=problem.standardizer,
@@ -218,20 +273,19 @@ def _record(
         y=problem.y,
         x_eval=problem.x_eval,
         y_was_vector=problem.y_was_vector,
-        draws=samples.draws,
-        sample_stats=samples.sample_stats,
+        draws={},
+        sample_stats={},
         prior=prior,
         hidden_index=np.asarray(watch.hidden_index),
-        kept=kept,
-        moments=samples.moments,
+        kept=None,
+        moments=None,
         settings=settings,
         adapted={k: _plain(v) for k, v in warm.parameters.items() if v is not None},
-        num_gradients=samples.num_gradients,
-        sampling_seconds=samples.seconds + warm.sampling_seconds,
+        num_gradients=0,
+        sampling_seconds=warm.sampling_seconds,
         warmup_gradients=warm.num_gradients,
         warmup_seconds=warm.seconds,
-        compile_seconds=warm.compile_seconds + samples.compile_seconds,
-        interrupted=samples.interrupted,
+        compile_seconds=warm.compile_seconds,
     )
 
 

@@ -50,7 +50,7 @@ def build_groups(record: RunRecord, created_at: str) -> dict[str, xr.Dataset]:
         "constant_data": _constant_data(record),
     }
     groups["log_likelihood"] = groups["log_likelihood"].rename({"log_likelihood": "y"})
-    attributes = _attributes(record, created_at)
+    attributes = attributes_of(record, created_at)
     return {
         name: group.assign_attrs(attributes) for name, group in groups.items() if group.data_vars
     }
@@ -131,7 +131,7 @@ def _constant_data(record: RunRecord) -> xr.Dataset:
     )
 
 
-def _attributes(record: RunRecord, created_at: str) -> dict[str, Any]:
+def attributes_of(record: RunRecord, created_at: str) -> dict[str, Any]:
     library_version = record.settings.get("versions", {}).get("bnnsample") or "unknown"
     attributes = {
         "created_at": created_at,

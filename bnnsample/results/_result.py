@@ -1,7 +1,7 @@
 """The result of a run: draws, verdict, predictions, parameters, storage and plots."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,9 @@ from bnnsample.results._quantiles import quantiles
 from bnnsample.results._report import report, width_of
 from bnnsample.results._score import score
 
+# Draws so many more, with such a progress.
+Extend = Callable[[int, Any], "Result"]
+
 
 class Result:
     """What was sampled, and how well.
@@ -29,9 +32,12 @@ class Result:
     Made by ``bnnsample.run`` and ``bnnsample.load``. Statistics are computed on first use.
     """
 
-    def __init__(self, record: RunRecord, created_at: str | None = None):
+    def __init__(
+        self, record: RunRecord, created_at: str | None = None, extend: Extend | None = None
+    ):
         self._record = record
         self._created_at = created_at or now()
+        self._extend = extend
 
     @functools.cached_property
     def idata(self) -> Any:
@@ -267,6 +273,30 @@ class Result:
                 never anything else.
         """
         _storage.save(self._record, path, self._created_at, overwrite)
+
+    def extend(self, num_samples: int, progress: Any = False) -> "Result":
+        """A result with ``num_samples`` more draws per chain, which are those of a longer run.
+
+        The chains go on where they ended, with what the warm-up found. Kept parameters stay as
+        far apart as they are. A run with ``checkpoint_dir`` goes on in its folder. This result
+        stays what it is.
+
+        Args:
+            num_samples: more draws per chain.
+            progress: as in ``bnnsample.run``.
+
+        Raises:
+            ValueError: a count that cannot be meant, or a result without the state its run ended
+                in: one that was interrupted, loaded from a file, pickled, or made by
+                ``kernel="importance"``, whose draws are chosen together.
+        """
+        if self._extend is None:
+            raise ValueError(
+                "extend() needs the state in which the run ended, which this result (interrupted, "
+                "loaded, pickled, or of kernel 'importance') does not hold; bnnsample.run with "
+                "checkpoint_dir= and more num_samples goes on from its folder"
+            )
+        return self._extend(num_samples, progress)
 
     def plot(self, kind: str = "trace", path: Any = None) -> Figure:
         """A Matplotlib figure, also written to ``path`` if given (format by its suffix).

@@ -1,7 +1,7 @@
 """A result on disk: one Zarr directory that xarray reads, and back without running any code."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +31,46 @@ _STANDARDIZER = tuple(field.name for field in dataclasses.fields(Standardizer))
 _RESCALED = ("f", "f_mean", "y_mean", "y", "log_likelihood")
 
 
+class Stored(Mapping[str, np.ndarray]):
+    """Arrays by name, each read when it is asked for where it is not in memory already."""
+
+    def __init__(self, arrays: Mapping[str, xr.DataArray]):
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name].values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
 def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False) -> None:
     """``Result.save``; see there."""
+    _zarr.write(Path(path), *described(record, created_at), overwrite)
+
+
+def described(record: RunRecord, created_at: str) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """A record as groups by path, and what they do not say."""
     groups = build_groups(record, created_at)
     groups["run"] = _plain_arrays(
         {name: getattr(record.standardizer, name) for name in _STANDARDIZER}
         | {"hidden_flat_index": record.hidden_index}
     )
     if not is_identity(record.standardizer):
-        groups["sampler_units/draws"] = _plain_arrays(_pick(record.draws, _RESCALED))
-        groups["sampler_units/prior"] = _plain_arrays(_pick(record.prior, _RESCALED))
+        for name, draws in (("draws", record.draws), ("prior", record.prior)):
+            exact = _plain_arrays(_pick(draws, _RESCALED), ("chain", "draw"))
+            groups[f"sampler_units/{name}"] = exact
     metadata: dict[str, Any] = {
         "created_at": created_at,
         "settings": to_json(record.settings),
         "adapted": to_json(record.adapted),
-        "counters": {name: _scalar(getattr(record, name)) for name in _COUNTERS},
+        "counters": counters_of(record),
         "draws": list(record.draws),
         "prior": list(record.prior),
         "sample_stats": list(record.sample_stats),
@@ -53,9 +78,20 @@ def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False)
     if record.kept is not None:
         metadata["parameters"] = _add_kept(groups, record.kept)
     if record.moments is not None:
-        metadata["moments"] = _pytree.describe(record.moments)
-        _add_leaves(groups, "moments", record.moments, metadata["moments"], ())
-    _zarr.write(Path(path), groups, metadata, overwrite)
+        metadata["moments"] = add_moments(groups, record.moments)
+    return groups, metadata
+
+
+def add_moments(groups: dict[str, xr.Dataset], moments: Any) -> dict[str, Any]:
+    """Moments among the groups; returns their structure."""
+    structure = _pytree.describe(moments)
+    _add_leaves(groups, "moments", moments, structure, ())
+    return structure
+
+
+def counters_of(record: RunRecord) -> dict[str, Any]:
+    """What a record counts, as plain values."""
+    return {name: _scalar(getattr(record, name)) for name in _COUNTERS}
 
 
 def read_record(
@@ -100,31 +136,31 @@ def _to_record(
     )
 
 
-def _read_draws(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, np.ndarray]:
+def _read_draws(groups: Mapping[str, xr.Dataset], names: list[str]) -> Mapping[str, np.ndarray]:
     places = {"y": ("posterior_predictive", "y"), "log_likelihood": ("log_likelihood", "y")}
     return _read_sampled(groups, names, places, "posterior", "sampler_units/draws")
 
 
-def _read_prior(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, np.ndarray]:
+def _read_prior(groups: Mapping[str, xr.Dataset], names: list[str]) -> Mapping[str, np.ndarray]:
     places = {"y": ("prior_predictive", "y")}
     return _read_sampled(groups, names, places, "prior", "sampler_units/prior")
 
 
-def _read_sampled(groups, names, places, default, exact) -> dict[str, np.ndarray]:
-    draws = {}
+def _read_sampled(groups, names, places, default, exact) -> Mapping[str, np.ndarray]:
+    arrays = {}
     for name in names:
         group, variable = places.get(name, (default, name))
         if exact in groups and name in groups[exact]:
             group, variable = exact, name
-        draws[name] = groups[group][variable].values
-    return draws
+        arrays[name] = groups[group][variable]
+    return Stored(arrays)
 
 
 def _add_kept(groups: dict[str, xr.Dataset], kept: KeptParameters) -> dict[str, Any]:
     structure = _pytree.describe(kept.parameters)
     _add_leaves(groups, "parameters", kept.parameters, structure, ("chain", "kept_draw"))
-    groups["kept"] = _plain_arrays({"draws": kept.draws})
-    groups["kept_unknowns"] = _plain_arrays(kept.unknowns)
+    groups["kept"] = _plain_arrays({"draws": kept.draws}, ("kept_draw",))
+    groups["kept_unknowns"] = _plain_arrays(kept.unknowns, ("chain", "kept_draw"))
     return {"structure": structure, "unknowns": list(kept.unknowns)}
 
 
@@ -165,9 +201,9 @@ def _read_leaves(
     return leaves
 
 
-def _plain_arrays(arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
+def _plain_arrays(arrays: Mapping[str, np.ndarray], leading: tuple[str, ...] = ()) -> xr.Dataset:
     named = {name: np.asarray(array) for name, array in arrays.items()}
-    return xr.Dataset({name: (_dims(name, array), array) for name, array in named.items()})
+    return xr.Dataset({name: (_dims(name, array, leading), array) for name, array in named.items()})
 
 
 def _dims(name: str, array: np.ndarray, leading: tuple[str, ...] = ()) -> tuple[str, ...]:

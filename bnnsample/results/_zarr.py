@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 FORMAT = 1
-_FORMAT_KEY = "bnnsample_format"
-_METADATA_KEY = "bnnsample"
+FORMAT_KEY = "bnnsample_format"
+METADATA_KEY = "bnnsample"
 # What zarr itself writes for numeric arrays. Nothing else is decoded: a codec can be code.
 _CODECS = {"bytes", "zstd", "blosc", "gzip", "crc32c", "transpose", "sharding_indexed", "vlen-utf8"}
 
@@ -47,7 +48,7 @@ def write(
 
 
 def read(path: Path) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Every group by its path, in memory, and the metadata.
+    """Every group by its path, and the metadata; in memory, but for what was streamed.
 
     Raises:
         FileNotFoundError: nothing at ``path``.
@@ -56,9 +57,9 @@ def read(path: Path) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(f"no result at {path}")
     attributes = _root_attributes(path)
-    if _FORMAT_KEY not in attributes:
+    if FORMAT_KEY not in attributes:
         raise ValueError(f"{path} is not a bnnsample result, or its root is damaged")
-    version = attributes[_FORMAT_KEY]
+    version = attributes[FORMAT_KEY]
     if version != FORMAT:
         raise ValueError(
             f"{path} has format version {version!r}, and this bnnsample reads version {FORMAT}; "
@@ -66,12 +67,21 @@ def read(path: Path) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
         )
     try:
         _refuse_unknown_codecs(path)
-        metadata = json.loads(attributes[_METADATA_KEY])
+        metadata = json.loads(attributes[METADATA_KEY])
+        if metadata.get("streamed"):
+            _verify_chunks(path)
+            return _open_tree(path), metadata
         groups = _read_tree(path)
         _verify(groups, metadata.pop("checksums"))
     except Exception as error:
         raise ValueError(f"{path} is damaged or incomplete: {error}") from error
     return groups, metadata
+
+
+def metadata_of(path: Path) -> dict[str, Any] | None:
+    """The metadata of a directory; None: it has none."""
+    text = _root_attributes(path).get(METADATA_KEY)
+    return None if text is None else json.loads(text)
 
 
 def _write_tree(path: Path, groups: Mapping[str, xr.Dataset], metadata: Mapping[str, Any]) -> None:
@@ -81,8 +91,8 @@ def _write_tree(path: Path, groups: Mapping[str, xr.Dataset], metadata: Mapping[
         for name, variable in dataset.variables.items()
     }
     root = {
-        _FORMAT_KEY: FORMAT,
-        _METADATA_KEY: json.dumps({**metadata, "checksums": checksums}),
+        FORMAT_KEY: FORMAT,
+        METADATA_KEY: json.dumps({**metadata, "checksums": checksums}),
     }
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=root)} | _absolute(groups))
     with warnings.catch_warnings():
@@ -114,6 +124,20 @@ def _read_tree(path: Path) -> dict[str, xr.Dataset]:
         }
 
 
+def _open_tree(path: Path) -> dict[str, xr.Dataset]:
+    """Groups that read what is asked for, and keep none of it."""
+    tree = xr.open_datatree(path, engine="zarr", consolidated=True, chunks=None, cache=False)
+    return {node.path.strip("/"): node.to_dataset(inherit=False) for node in tree.subtree}
+
+
+def _verify_chunks(path: Path) -> None:
+    """Zarr reads a missing chunk as zeros; damaged ones are seen by their own checksums."""
+    root = zarr.open_group(path, mode="r", use_consolidated=True)
+    for name, array in root.members(max_depth=None):
+        if isinstance(array, zarr.Array) and array.nchunks_initialized < array.nchunks:
+            raise ValueError(f"{name} lacks chunks")
+
+
 def _verify(groups: Mapping[str, xr.Dataset], checksums: Mapping[str, int]) -> None:
     """Zarr reads a missing chunk as zeros, so every array is checked."""
     for full_name, expected in checksums.items():
@@ -133,7 +157,7 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _is_result(path: Path) -> bool:
-    return path.is_dir() and _FORMAT_KEY in _root_attributes(path)
+    return path.is_dir() and FORMAT_KEY in _root_attributes(path)
 
 
 def _root_attributes(path: Path) -> dict[str, Any]:

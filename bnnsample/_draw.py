@@ -1,0 +1,106 @@
+"""From a warmed-up chain to a result, and on from there."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax import Array
+
+from bnnsample._arguments import checked_counts
+from bnnsample._precision import precision
+from bnnsample._record import RunRecord
+from bnnsample.chains import _resume
+from bnnsample.chains._mapping import quiet_blas
+from bnnsample.chains._progress import Progress, resolve_progress
+from bnnsample.chains._quantities import Watch
+from bnnsample.chains._sampling import Sampled, Sampler, SamplerState
+from bnnsample.chains._warmup import WarmupResult
+from bnnsample.checkpoints import Checkpoints
+from bnnsample.results import Result
+from bnnsample.results._memory import Memory, Output
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """All that sampling needs.
+
+    Attributes:
+        sampler: the compiled program.
+        warm: what the warm-up found.
+        watch: what is recorded.
+        key: of all draws; draw i depends on it and the state before alone.
+        frame: the record but for what sampling brings.
+        checkpoints: where states are saved.
+    """
+
+    sampler: Sampler
+    warm: WarmupResult
+    watch: Watch
+    key: Array
+    frame: RunRecord
+    checkpoints: Checkpoints
+
+    def run(
+        self, state: SamplerState, num_samples: int, output: Output, progress: Progress
+    ) -> tuple[RunRecord, SamplerState | None]:
+        """The record with ``num_samples`` draws per chain, and the state that they end in.
+
+        None where Ctrl-C came first.
+        """
+
+        def commit(state: SamplerState) -> None:
+            if self.checkpoints.is_due() or state.num_draws == num_samples:
+                output.commit(_counted(self.frame, state, interrupted=True))
+                _resume.save(self.checkpoints, self.warm, state)
+
+        sampled = self.sampler.run(
+            self.warm.posterior, self.watch, state, self.key, num_samples, output, progress, commit
+        )
+        record = dataclasses.replace(
+            _counted(self.frame, sampled, sampled.interrupted),
+            moments=sampled.moments,
+            compile_seconds=self.frame.compile_seconds + sampled.compile_seconds,
+        )
+        return output.finish(record), sampled.state
+
+
+@dataclasses.dataclass(frozen=True)
+class InMemory:
+    """Goes on with a run whose draws are in memory."""
+
+    drawing: Drawing
+    state: SamplerState
+    record: RunRecord
+    created_at: str
+
+    def __call__(self, num_samples: int, progress: Any) -> Result:
+        more = checked_counts(num_samples=num_samples)["num_samples"]
+        total = self.state.num_draws + more
+        settings = {**self.record.settings, "num_samples": total}
+        frame = dataclasses.replace(self.drawing.frame, settings=settings)
+        drawing = dataclasses.replace(self.drawing, frame=frame)
+        with precision(self.record.x.dtype), quiet_blas(jax.default_backend()):
+            # The program may take its states' memory for its own.
+            states = jax.tree.map(lambda a: a.copy(), self.state.states)
+            start = self.state._replace(states=states)
+            output = Memory(self.record, self.created_at)
+            record, state = drawing.run(start, total, output, resolve_progress(progress))
+        return result_of(drawing, record, state, self.created_at)
+
+
+def result_of(
+    drawing: Drawing, record: RunRecord, state: SamplerState | None, created_at: str
+) -> Result:
+    """A result in memory that can be extended where the state is known."""
+    extend = None if state is None else InMemory(drawing, state, record, created_at)
+    return Result(record, created_at, extend)
+
+
+def _counted(frame: RunRecord, so_far: SamplerState | Sampled, interrupted: bool) -> RunRecord:
+    """The frame with what sampling has cost."""
+    return dataclasses.replace(
+        frame,
+        num_gradients=so_far.num_gradients,
+        sampling_seconds=frame.sampling_seconds + so_far.seconds,
+        interrupted=interrupted,
+    )
