@@ -63,7 +63,8 @@ def calls(monkeypatch):
 def test_parameters_are_those_of_run_stored_as_given(kind, calls):
     ours = set(inspect.signature(kind).parameters)
     theirs = set(inspect.signature(bnnsample.run).parameters)
-    assert ours == theirs - {"data", "seed", "x_eval", "init"} | {"random_state"}
+    of_one_run = {"data", "seed", "x_eval", "init", "checkpoint_dir", "checkpoint_every"}
+    assert ours == theirs - of_one_run | {"random_state"}
     family = likelihoods.Gaussian if kind is BNNRegressor else likelihoods.Bernoulli
     given = {
         "model": models.mlp(2, "relu"),
