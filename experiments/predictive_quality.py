@@ -5,8 +5,8 @@ Regression with unknown noise on diabetes, labels on breast cancer (Bernoulli) a
 GELU layer. Its readout scale is 1, and unknown to the chains where numbers are predicted:
 
 - ours: ``bnnsample.run`` as it is called by default;
-- the same posterior in standard coordinates, under infinite HMC and under HMC with an adapted
-  metric, each with no fewer gradients in all than ours, warm-up included;
+- the same posterior in standard coordinates, under infinite HMC and under HMC, each adapting as it
+  does by default, with no fewer gradients in all than ours, warm-up included;
 - a deep ensemble of five (Lakshminarayanan et al. 2017), its learning rate, weight penalty and
   number of steps chosen by cross-validation and then trained on all training points.
 
@@ -61,16 +61,13 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 TEST_SHARE, MOST_TRAINING = 0.2, 500
 OURS, ENSEMBLE = "ours", "deep ensemble"
-# Kernels in standard coordinates, and what each adapts beside the unknowns' reference.
+# Kernels in standard coordinates.
 STANDARD = {
-    "standard coordinates": ("infinite_hmc", ("step_size", "num_integration_steps", "kick_scale")),
-    "standard coordinates, HMC": ("hmc", ("step_size", "inverse_mass_matrix")),
+    "standard coordinates": "infinite_hmc",
+    "standard coordinates, HMC": "hmc",
 }
 METHODS = (OURS, *STANDARD, ENSEMBLE)
 PILOT_WARMUP, PILOT_DRAWS = 200, 5
-# Lengths of HMC's trajectories vary by a fifth either way: over the pilot's 20 draws their mean
-# has a relative standard error of 2.6%, and this is four of them.
-MARGIN = 1.1
 # Of the scale of numbers' readout: a median of 3.4, and 95% between 0.2 and 11.
 READOUT_PRIOR = dist.HalfNormal(5.0)
 # Of labels' likelihoods, tried in turn until the validation loss grows; a run to try one takes this
@@ -206,32 +203,19 @@ def best_temperature(
 def in_standard_coordinates(
     run: Callable[..., bnnsample.Result], method: str, budget: int
 ) -> bnnsample.Result:
-    """A run of no fewer than ``budget`` gradients, a third of its steps warm-up.
+    """A run of no fewer than ``budget`` gradients, a third of its steps warm-up that adapts.
 
-    A run of its own, which is not charged, finds its step size and metric, and where it starts.
+    A short run says how many gradients a step takes; while fewer than asked for were taken, it is
+    made again with more steps.
     """
-    kernel, adapted = STANDARD[method]
-    run = functools.partial(run, coordinates="standard", kernel=kernel)
-    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS, keep="all")
-    options = {key: pilot.adapted[key] for key in adapted}
-    steps = max(30, math.ceil(MARGIN * budget * PILOT_DRAWS / pilot.num_gradients))
-    warmup = steps // 3
-    return run(
-        kernel_options=options, init=ends_of(pilot), num_warmup=warmup, num_samples=steps - warmup
-    )
-
-
-def ends_of(result: bnnsample.Result) -> list[dict[str, Any]]:
-    """Where a run's chains ended, to start from."""
-    num_chains, num_draws = result.record.draws["f"].shape[:2]
-    unknowns = result.record.posterior.unknowns
-    return [
-        {
-            **result.parameters(chain, num_draws - 1),
-            **{name: result.record.draws[name][chain, -1] for name in unknowns},
-        }
-        for chain in range(num_chains)
-    ]
+    run = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
+    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS)
+    steps = max(30, math.ceil(budget * PILOT_DRAWS / pilot.num_gradients))
+    while True:
+        result = run(num_warmup=steps // 3, num_samples=steps - steps // 3)
+        if gradients_of(result) >= budget:
+            return result
+        steps = math.ceil(1.1 * steps * budget / gradients_of(result))
 
 
 def gradients_of(result: bnnsample.Result) -> int:
