@@ -1,15 +1,19 @@
 """From a warmed-up chain to a result, and on from there."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bnnsample._arguments import checked_counts
 from bnnsample._precision import precision
 from bnnsample._record import RunRecord
 from bnnsample.chains import _resume
+from bnnsample.chains._keep import tree_bytes
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import Progress, resolve_progress
 from bnnsample.chains._quantities import Watch
@@ -18,6 +22,9 @@ from bnnsample.chains._warmup import WarmupResult
 from bnnsample.checkpoints import Checkpoints
 from bnnsample.results import Result
 from bnnsample.results._memory import Memory, Output
+
+# Of a state that a result holds to be extended: the kernel's, and the moments of all parameters.
+HELD_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +87,7 @@ class InMemory:
         frame = dataclasses.replace(self.drawing.frame, settings=settings)
         drawing = dataclasses.replace(self.drawing, frame=frame)
         with precision(self.record.x.dtype), quiet_blas(jax.default_backend()):
-            # The program may take its states' memory for its own.
-            states = jax.tree.map(lambda a: a.copy(), self.state.states)
-            start = self.state._replace(states=states)
+            start = _mapped(jnp.array, self.state)
             output = Memory(self.record, self.created_at)
             record, state = drawing.run(start, total, output, resolve_progress(progress))
         return result_of(drawing, record, state, self.created_at)
@@ -91,9 +96,18 @@ class InMemory:
 def result_of(
     drawing: Drawing, record: RunRecord, state: SamplerState | None, created_at: str
 ) -> Result:
-    """A result in memory that can be extended where the state is known."""
-    extend = None if state is None else InMemory(drawing, state, record, created_at)
-    return Result(record, created_at, extend)
+    """A result in memory that can be extended where the state is known, and not too large."""
+    if state is None or tree_bytes((state.states, state.moments)) > HELD_BYTES:
+        return Result(record, created_at)
+    # On the host: a result takes no memory of a device.
+    held = _mapped(np.asarray, state)
+    return Result(record, created_at, InMemory(drawing, held, record, created_at))
+
+
+def _mapped(fn: Callable[[Any], Any], state: SamplerState) -> SamplerState:
+    """Every array of a state mapped."""
+    states, moments = (jax.tree.map(fn, tree) for tree in (state.states, state.moments))
+    return state._replace(states=states, moments=moments)
 
 
 def _counted(frame: RunRecord, so_far: SamplerState | Sampled, interrupted: bool) -> RunRecord:

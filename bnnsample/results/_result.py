@@ -287,14 +287,16 @@ class Result:
 
         Raises:
             ValueError: a count that cannot be meant, or a result without the state its run ended
-                in: one that was interrupted, loaded from a file, pickled, or made by
-                ``kernel="importance"``, whose draws are chosen together.
+                in: one that was interrupted, loaded from a file or pickled, one whose state is
+                above 1 GiB (give ``checkpoint_dir``), or made by ``kernel="importance"``, whose
+                draws are chosen together.
         """
         if self._extend is None:
             raise ValueError(
                 "extend() needs the state in which the run ended, which this result (interrupted, "
-                "loaded, pickled, or of kernel 'importance') does not hold; bnnsample.run with "
-                "checkpoint_dir= and more num_samples goes on from its folder"
+                "loaded, pickled, with a state above 1 GiB, or of kernel 'importance') does not "
+                "hold; bnnsample.run with checkpoint_dir= and more num_samples goes on from its "
+                "folder"
             )
         return self._extend(num_samples, progress)
 

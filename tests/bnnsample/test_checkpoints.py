@@ -165,8 +165,12 @@ def test_extended_runs_are_longer_ones(name, tmp_path):
     assert_same(longer.extend(3), on_disk.extend(13))
 
 
-def test_what_cannot_be_extended_says_so(tmp_path):
+def test_what_cannot_be_extended_says_so(tmp_path, monkeypatch):
     result = whole("infinite_hmc")
+    with monkeypatch.context() as changed:
+        changed.setattr("bnnsample._draw.HELD_BYTES", 100)
+        with pytest.raises(ValueError, match="above 1 GiB"):
+            run("infinite_hmc").extend(5)
     result.save(tmp_path / "saved")
     with pytest.raises(ValueError, match=r"extend\(\) needs the state"):
         bnnsample.load(tmp_path / "saved").extend(5)
