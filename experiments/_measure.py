@@ -12,7 +12,8 @@ from bnnsample.chains._keep import KeepPlan
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import Silent
 from bnnsample.chains._quantities import make_watch
-from bnnsample.chains._sampling import Sampler
+from bnnsample.chains._sampling import Sampler, fresh
+from bnnsample.chains._sink import Blocks, join
 from bnnsample.chains._start import given_positions
 from bnnsample.coordinates import chosen
 from bnnsample.kernels._registry import resolve_kernel
@@ -103,18 +104,21 @@ class Bench:
         states = jax.tree.map(jnp.copy, states)
         with quiet_blas(self.platform):
             self.sampler.program.run_seconds = 0.0
-            samples = self.sampler.run(
-                self.posterior, self.watch, states, jax.random.key(seed), num_draws, Silent()
+            blocks, start = Blocks(), fresh(self.posterior, states)
+            key = jax.random.key(seed)
+            sampled = self.sampler.run(
+                self.posterior, self.watch, start, key, num_draws, blocks, Silent()
             )
-        function = samples.draws["y_mean" if "y_mean" in samples.draws else "f_mean"]
+        draws, stats, *_ = join(blocks)
+        function = draws["y_mean" if "y_mean" in draws else "f_mean"]
         return Measurement(
             dict(setting),
-            float(samples.sample_stats["acceptance_rate"].mean()),
+            float(stats["acceptance_rate"].mean()),
             float(np.median(effective_sample_size(function))),
-            float(np.median(effective_sample_size(samples.draws["hidden"]))),
+            float(np.median(effective_sample_size(draws["hidden"]))),
             float(np.max(r_hat(function))),
-            int(np.prod(samples.sample_stats["n_steps"].shape)),
-            samples.num_gradients,
-            samples.seconds,
-            float(np.max(r_hat(samples.draws["hidden"]))),
+            int(np.prod(stats["n_steps"].shape)),
+            sampled.num_gradients,
+            sampled.seconds,
+            float(np.max(r_hat(draws["hidden"]))),
         )

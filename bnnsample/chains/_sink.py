@@ -31,6 +31,13 @@ class Sink(Protocol):
         """Take the next draws."""
 
 
+class Blocks(list[Block]):
+    """A sink that keeps what it is given."""
+
+    def add(self, block: Block) -> None:
+        self.append(block)
+
+
 def join(blocks: list[Block]) -> Block:
     """One block of several that follow one another."""
     kept = [block.kept for block in blocks if block.kept is not None]

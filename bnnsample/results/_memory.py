@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from bnnsample._record import KeptParameters, RunRecord
-from bnnsample.chains._sink import Block, join
+from bnnsample.chains._sink import Block, Blocks, join
 from bnnsample.results._idata import now
 
 
@@ -30,10 +30,10 @@ class Memory:
 
     def __init__(self, earlier: RunRecord | None = None, created_at: str | None = None) -> None:
         self.created_at = created_at or now()
-        self._blocks: list[Block] = [] if earlier is None else [block_of(earlier)]
+        self._blocks = Blocks([] if earlier is None else [block_of(earlier)])
 
     def add(self, block: Block) -> None:
-        self._blocks.append(block)
+        self._blocks.add(block)
 
     def commit(self, record: RunRecord) -> None:
         pass

@@ -117,6 +117,7 @@ def _to_record(
     posterior = rebuild_posterior(
         metadata["settings"], standardizer, x, y, model=model, likelihood=likelihood
     )
+    draws = _read_draws(groups, metadata["draws"])
     template = None if posterior is None else parameter_template(posterior)
     return RunRecord(
         posterior=posterior,
@@ -124,8 +125,8 @@ def _to_record(
         x=x,
         y=y,
         x_eval=groups["constant_data"]["x_eval"].values,
-        draws=_read_draws(groups, metadata["draws"]),
-        prior=_read_prior(groups, metadata["prior"]),
+        draws=Stored(draws) if metadata.get("streamed") else dict(Stored(draws)),
+        prior=dict(Stored(_read_prior(groups, metadata["prior"]))),
         sample_stats={n: groups["sample_stats"][n].values for n in metadata["sample_stats"]},
         hidden_index=run["hidden_flat_index"],
         kept=_read_kept(groups, metadata.get("parameters"), template),
@@ -136,24 +137,24 @@ def _to_record(
     )
 
 
-def _read_draws(groups: Mapping[str, xr.Dataset], names: list[str]) -> Mapping[str, np.ndarray]:
+def _read_draws(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, xr.DataArray]:
     places = {"y": ("posterior_predictive", "y"), "log_likelihood": ("log_likelihood", "y")}
     return _read_sampled(groups, names, places, "posterior", "sampler_units/draws")
 
 
-def _read_prior(groups: Mapping[str, xr.Dataset], names: list[str]) -> Mapping[str, np.ndarray]:
+def _read_prior(groups: Mapping[str, xr.Dataset], names: list[str]) -> dict[str, xr.DataArray]:
     places = {"y": ("prior_predictive", "y")}
     return _read_sampled(groups, names, places, "prior", "sampler_units/prior")
 
 
-def _read_sampled(groups, names, places, default, exact) -> Mapping[str, np.ndarray]:
+def _read_sampled(groups, names, places, default, exact) -> dict[str, xr.DataArray]:
     arrays = {}
     for name in names:
         group, variable = places.get(name, (default, name))
         if exact in groups and name in groups[exact]:
             group, variable = exact, name
         arrays[name] = groups[group][variable]
-    return Stored(arrays)
+    return arrays
 
 
 def _add_kept(groups: dict[str, xr.Dataset], kept: KeptParameters) -> dict[str, Any]:

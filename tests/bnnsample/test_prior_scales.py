@@ -230,7 +230,7 @@ def brute_force(name, count=200_000):
         ("gaussian", "collapsed"),
         pytest.param("gaussian", "repriorised", marks=pytest.mark.slow),
         pytest.param("gaussian", "standard", marks=pytest.mark.slow),
-        ("bernoulli", "repriorised"),
+        pytest.param("bernoulli", "repriorised", marks=pytest.mark.slow),
         pytest.param("bernoulli", "standard", marks=pytest.mark.slow),
     ],
 )

@@ -266,7 +266,7 @@ def test_settings_that_cannot_be_meant_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", ["numpyro", "log_prob"])
+@pytest.mark.parametrize("name", [pytest.param("numpyro", marks=pytest.mark.slow), "log_prob"])
 def test_functions_of_the_users_take_their_own_unknowns_alone(name):
     """The prior scales of the network are not among them; draws are those of a run without them."""
     likelihood, y = CASES[name]
