@@ -7,9 +7,6 @@ reader never sees draws that are not all there.
 
 import json
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from bnnsample.results._idata import attributes_of
 from bnnsample.results._json import to_json
 from bnnsample.results._memory import with_draws
 from bnnsample.results._storage import add_moments, counters_of, described, read_record
-from bnnsample.results._zarr import FORMAT, FORMAT_KEY, METADATA_KEY, metadata_of
+from bnnsample.results._zarr import FORMAT, FORMAT_KEY, METADATA_KEY, metadata_of, quietly
 
 SAMPLED_DIMS = ("draw", "kept_draw")
 _PRIOR_GROUPS = ("prior", "prior_predictive", "sampler_units/prior")
@@ -74,7 +71,7 @@ class DrawStream:
     def commit(self, record: RunRecord) -> None:
         """Write all that was taken and show it to readers, with ``record``'s counters."""
         self._write()
-        with _quietly():
+        with quietly():
             root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             metadata = {
                 **self._metadata,
@@ -92,7 +89,7 @@ class DrawStream:
         groups: dict[str, xr.Dataset] = {}
         self._metadata["moments"] = add_moments(groups, record.moments)
         attributes = attributes_of(record, self.created_at)
-        with _quietly():
+        with quietly():
             for name, group in groups.items():
                 group.to_zarr(self.path, group=name, mode="a", **_ZARR)
             root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
@@ -110,7 +107,7 @@ class DrawStream:
         block = join(self._blocks)
         self._blocks = []
         groups, metadata = described(with_draws(self.frame, block, self.num_draws), self.created_at)
-        with _quietly():
+        with quietly():
             for name, group in groups.items():
                 dim = _sampled_dim(name, group.dims)
                 # Groups are made for those inside them, before they have arrays of their own.
@@ -136,7 +133,7 @@ class DrawStream:
 
     def _truncate(self, sizes: dict[str, int]) -> None:
         """Cut off what was written and never committed, or committed and not checkpointed."""
-        with _quietly():
+        with quietly():
             root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             self._metadata = json.loads(str(root.attrs[METADATA_KEY]))
             # Of the draws that were there before.
@@ -187,11 +184,3 @@ def _numbers(variable: xr.Variable) -> dict[str, Any]:
 
 def _bytes(block: Block) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves((block.draws, block.kept)))
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the notice that Zarr's standard does not have consolidated metadata yet."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        yield

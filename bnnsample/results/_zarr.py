@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def metadata_of(path: Path) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Consolidated metadata is what xarray looks for first, and not in Zarr's standard yet."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        yield
+
+
 def _write_tree(path: Path, groups: Mapping[str, xr.Dataset], metadata: Mapping[str, Any]) -> None:
     checksums = {
         f"{group}/{name}": _checksum(variable.values)
@@ -95,9 +104,7 @@ def _write_tree(path: Path, groups: Mapping[str, xr.Dataset], metadata: Mapping[
         METADATA_KEY: json.dumps({**metadata, "checksums": checksums}),
     }
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=root)} | _absolute(groups))
-    with warnings.catch_warnings():
-        # Consolidated metadata is what xarray looks for first, and warns when it is not there.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
+    with quietly():
         tree.to_zarr(path, mode="w-", consolidated=True, zarr_format=3, encoding=_encoding(groups))
 
 
