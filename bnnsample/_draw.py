@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from bnnsample._arguments import checked_counts
 from bnnsample._precision import precision
+from bnnsample._processes import to_host
 from bnnsample._record import RunRecord
 from bnnsample.chains import _resume
 from bnnsample.chains._keep import tree_bytes
@@ -86,7 +86,8 @@ class InMemory:
         settings = {**self.record.settings, "num_samples": total}
         frame = dataclasses.replace(self.drawing.frame, settings=settings)
         drawing = dataclasses.replace(self.drawing, frame=frame)
-        with precision(self.record.x.dtype), quiet_blas(jax.default_backend()):
+        devices = self.drawing.sampler.devices
+        with precision(self.record.x.dtype), quiet_blas(devices.platform), devices.as_default():
             start = _mapped(jnp.array, self.state)
             output = Memory(self.record, self.created_at)
             record, state = drawing.run(start, total, output, resolve_progress(progress))
@@ -100,7 +101,7 @@ def result_of(
     if state is None or tree_bytes((state.states, state.moments)) > HELD_BYTES:
         return Result(record, created_at)
     # On the host: a result takes no memory of a device.
-    held = _mapped(np.asarray, state)
+    held = state._replace(states=to_host(state.states), moments=to_host(state.moments))
     return Result(record, created_at, InMemory(drawing, held, record, created_at))
 
 

@@ -17,8 +17,10 @@ from bnnsample._draw import Drawing, result_of
 from bnnsample._empirical_bayes import empirical_bayes
 from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
+from bnnsample._processes import from_first, is_first
 from bnnsample._record import RunRecord
 from bnnsample._settings import settings_of
+from bnnsample.chains._devices import Devices, resolve_devices
 from bnnsample.chains._importance import check_choice, choose_draws
 from bnnsample.chains._keep import plan_keep
 from bnnsample.chains._mapping import quiet_blas
@@ -50,7 +52,7 @@ from bnnsample.results import Result
 from bnnsample.results._idata import now
 from bnnsample.results._load import loaded
 from bnnsample.results._memory import Memory
-from bnnsample.results._stream import DrawStream, is_finished
+from bnnsample.results._stream import is_finished, stream_of
 from ntk import check_backend
 
 NUM_PRIOR_DRAWS = 200
@@ -77,6 +79,7 @@ def run(
     temperature: float = 1.0,
     tempering: str = "posterior",
     progress: Any = True,
+    devices: Any = None,
     checkpoint_dir: Any = None,
     checkpoint_every: float = 60.0,
 ) -> Result:
@@ -120,6 +123,12 @@ def run(
             function in closed form (Gamma, say): over NumPyro's unconstrained coordinate; or
             ``"likelihood"`` alone.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
+        devices: where chains run: a list of JAX's devices, over which they are spread evenly, or a
+            ``jax.sharding.Mesh`` with the axes ``"chains"`` and ``"data"``, whose second splits
+            the rows of the data of each chain. None: as many of all devices as divide
+            ``num_chains``. The draws are those of one device, up to rounding. In several
+            processes (``jax.distributed.initialize``) every one makes the same call; the first
+            writes and shows progress, and each has the result.
         checkpoint_dir: a folder of this run's own. Draws are streamed to it (``draws.zarr``, which
             ``bnnsample.load`` and xarray read at any time), and the sampler's state is saved
             (Orbax). The same call again goes on where it stopped and ends with the same draws, bit
@@ -143,7 +152,8 @@ def run(
         num_chains=num_chains, num_warmup=num_warmup, num_samples=num_samples, thin=thin
     )
     seed = checked_seed(seed)
-    progress = resolve_progress(progress)
+    devices = resolve_devices(devices, counts["num_chains"])
+    progress = resolve_progress(progress if is_first() else False)
     checkpoint_dir, checkpoint_every = checked_directory(checkpoint_dir, checkpoint_every)
     problem = make_problem(data, x_eval, standardize, likelihood)
     likelihood = problem.likelihood
@@ -152,8 +162,13 @@ def run(
     if isinstance(kernel, str) and kernel == "auto":
         kernel = "alternating" if posterior_type is SurrogateRepriorised else "infinite_hmc"
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
-    platform = jax.default_backend()
-    with precision(problem.dtype), quiet_blas(platform), contextlib.ExitStack() as stack:
+    platform = devices.platform
+    with (
+        precision(problem.dtype),
+        quiet_blas(platform),
+        devices.as_default(),
+        contextlib.ExitStack() as stack,
+    ):
         check_model(model, problem.x, width)
         x, y, evaluated = problem.arrays()
         check_names(model, likelihood)
@@ -162,11 +177,7 @@ def run(
             model, likelihood, width, x, y, jax.random.fold_in(keys[4], 2**31 - 1)
         )
         posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
-        _refuse_impossible(posterior, spec, parameters)
-        check_size(posterior)
-        check_cold(posterior)
-        if not spec.is_chain:
-            check_choice(posterior, parameters["num_proposals"], counts, init)
+        _refuse_impossible(posterior, spec, parameters, counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         settings = settings_of(
@@ -194,22 +205,23 @@ def run(
             directory = RunDirectory(checkpoint_dir, checkpoint_every, identity)
             stack.callback(directory.close)
             again = functools.partial(_again, arguments)
-            if is_finished(directory.draws, counts["num_samples"]):
+            if from_first(functools.partial(is_finished, directory.draws, counts["num_samples"])):
                 return loaded(directory.draws, model, likelihood, again)
             plan = plan._replace(stride=directory.identity["keep_stride"])
+        settings["devices"] = devices.describe()
         check_backend(platform)
-        posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), platform)
+        posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), devices)
         watch = make_watch(posterior, evaluated, keys[0])
         checkpoints = NoCheckpoints() if directory is None else directory.checkpoints
         warm, state = _warmed(
-            posterior, spec, parameters, target, init, keys[1:3], counts, platform, progress,
+            posterior, spec, parameters, target, init, keys[1:3], counts, devices, progress,
             checkpoints,
         )  # fmt: skip
         frame = _frame(problem, posterior, watch, warm, _prior(posterior, watch, keys[4]), settings)
-        sampler = Sampler(spec, warm.parameters, plan, counts["thin"], platform)
+        sampler = Sampler(spec, warm.parameters, plan, counts["thin"], devices)
         drawing = Drawing(sampler, warm, watch, keys[3], frame, checkpoints)
         if directory is not None:
-            stream = DrawStream(directory.draws, frame, now(), plan.stride, state.num_draws)
+            stream = stream_of(directory.draws, frame, now(), plan.stride, state.num_draws)
             record, _ = drawing.run(state, counts["num_samples"], stream, progress)
             return Result(record, stream.created_at, again)
         record, end = drawing.run(state, counts["num_samples"], Memory(), progress)
@@ -231,7 +243,7 @@ def _warmed(
     init: Any,
     keys: Array,
     counts: dict[str, int],
-    platform: str,
+    devices: Devices,
     progress: Progress,
     checkpoints: Checkpoints,
 ) -> tuple[WarmupResult, SamplerState]:
@@ -243,15 +255,15 @@ def _warmed(
     if resumed is not None:
         return resumed
     if spec.is_chain:
-        states, make_states = start_chains(posterior, spec, chain_keys, init, platform)
+        states, make_states = start_chains(posterior, spec, chain_keys, init, devices)
         warm = warm_up(
             posterior, spec, parameters, target, states, make_states, key, counts["num_warmup"],
-            platform, progress, checkpoints,
+            devices, progress, checkpoints,
         )  # fmt: skip
         warm.compile_seconds += make_states.compile_seconds
     else:
         num_proposals = parameters["num_proposals"]
-        warm = choose_draws(posterior, spec, num_proposals, key, counts, platform, progress)
+        warm = choose_draws(posterior, spec, num_proposals, key, counts, devices, progress)
     state = fresh(warm.posterior, warm.states)
     save(checkpoints, warm, state)
     return warm, state
@@ -290,7 +302,11 @@ def _frame(
 
 
 def _refuse_impossible(
-    posterior: Posterior, spec: KernelSpec, parameters: Mapping[str, Any]
+    posterior: Posterior,
+    spec: KernelSpec,
+    parameters: Mapping[str, Any],
+    counts: dict[str, int],
+    init: Any,
 ) -> None:
     if spec.needs_units and (type(posterior) is not Collapsed or posterior.model.units is None):
         raise ValueError(
@@ -317,6 +333,10 @@ def _refuse_impossible(
             f"kernel_options['inverse_mass_matrix'] needs one variance per coordinate of the "
             f"chain, {size}, got {len(metric)}"
         )
+    check_size(posterior)
+    check_cold(posterior)
+    if not spec.is_chain:
+        check_choice(posterior, parameters["num_proposals"], counts, init)
 
 
 def _prior(posterior: Posterior, watch, key) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnnsample.chains._devices import one_device
 from bnnsample.chains._keep import KeepPlan
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._progress import Silent
@@ -79,9 +80,9 @@ class Bench:
             template = jax.eval_shape(self.posterior.prior_draw, jax.random.key(0))
             size = sum(leaf.size for leaf in jax.tree.leaves(template))
             self.defaults["inverse_mass_matrix"] = jnp.ones(size, data.x.dtype)
-        self.platform = jax.default_backend()
+        self.devices = one_device()
         no_parameters = KeepPlan(0, 0)
-        self.sampler = Sampler(self.spec, self.defaults, no_parameters, thin, self.platform)
+        self.sampler = Sampler(self.spec, self.defaults, no_parameters, thin, self.devices)
 
     def start(self, parameters: list[Any]) -> Any:
         """Kernel states at network parameters, one set per chain."""
@@ -102,7 +103,7 @@ class Bench:
         changes = {k: jnp.asarray(v) for k, v in setting.items()}
         self.sampler.dynamic = {**self.sampler.dynamic, **changes}
         states = jax.tree.map(jnp.copy, states)
-        with quiet_blas(self.platform):
+        with quiet_blas(self.devices.platform):
             self.sampler.program.run_seconds = 0.0
             blocks, start = Blocks(), fresh(self.posterior, states)
             key = jax.random.key(seed)

@@ -15,7 +15,7 @@ from bnnsample._weights import (
     require_reliable,
     systematic,
 )
-from bnnsample.chains._mapping import map_chains
+from bnnsample.chains._devices import Devices
 from bnnsample.chains._prior_draws import Weigher
 from bnnsample.chains._program import Program
 from bnnsample.chains._progress import Progress
@@ -60,7 +60,7 @@ def choose_draws(
     num_proposals: int | None,
     key: Array,
     counts: dict[str, int],
-    platform: str,
+    devices: Devices,
     progress: Progress,
 ) -> WarmupResult:
     """Weigh prior draws and choose those that stand for the posterior.
@@ -77,7 +77,7 @@ def choose_draws(
         ImportanceSamplingError: k-hat is above 0.7.
     """
     num_chains, num_samples = counts["num_chains"], counts["num_samples"]
-    weigher = Weigher(platform)
+    weigher = Weigher(devices.platform)
     pilot_key, uniform_key, *keys = jax.random.split(key, num_chains + 2)
     pilot_size = 0
     if num_proposals is None:
@@ -97,9 +97,9 @@ def choose_draws(
         def one(key, choice):
             return spec.init(key, spec.view(posterior), choice)
 
-        return map_chains(one, platform)(keys, choices)
+        return devices.map_chains(one)(keys, choices)
 
-    starts = Program(start)
+    starts = Program(start, devices)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *choices)
     return WarmupResult(
         posterior,

@@ -7,14 +7,30 @@ from typing import Any
 import jax
 import numpy as np
 
+from bnnsample._processes import agreed
+from bnnsample.chains._devices import Devices, placed
+
 TARGET_CHUNK_SECONDS = 0.5
 
 
 class Program:
-    """A function compiled once for the shapes of its first call."""
+    """A function compiled once for the shapes of its first call, and where its arguments are then.
 
-    def __init__(self, fn: Callable[..., Any], donate: tuple[int, ...] = ()):
-        self._jitted = jax.jit(fn, donate_argnums=donate)
+    Its time is the first process's, so that all make the same chunks of it.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        devices: Devices | None = None,
+        donate: tuple[int, ...] = (),
+    ):
+        self._spread_over = None if devices is None or devices.is_one else devices
+
+        def program(*args):
+            return fn(*args) if devices is None else fn(*devices.rows_spread(args))
+
+        self._jitted = jax.jit(program, donate_argnums=donate, keep_unused=self._spread_over is not None)
         self._compiled: Any = None
         self.compile_seconds = 0.0
         self.run_seconds = 0.0
@@ -24,9 +40,11 @@ class Program:
             start = time.perf_counter()
             self._compiled = self._jitted.lower(*args).compile()
             self.compile_seconds = time.perf_counter() - start
+        if self._spread_over is not None:
+            args = placed(args, self._compiled.input_shardings[0])
         start = time.perf_counter()
         result = jax.block_until_ready(self._compiled(*args))
-        self.run_seconds += time.perf_counter() - start
+        self.run_seconds += agreed(time.perf_counter() - start)
         return result
 
 

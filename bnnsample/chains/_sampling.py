@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._processes import are_several, to_host
+from bnnsample.chains._devices import Devices
 from bnnsample.chains._keep import DEVICE_BUFFER_BYTES, KeepPlan, tree_bytes
-from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.chains._progress import Progress
 from bnnsample.chains._quantities import Watch, quantities
@@ -64,12 +65,12 @@ class Sampler:
     """The compiled chunk of a run and the host side that hands on its draws."""
 
     def __init__(
-        self, spec: KernelSpec, parameters: Parameters, plan: KeepPlan, thin: int, platform: str
+        self, spec: KernelSpec, parameters: Parameters, plan: KeepPlan, thin: int, devices: Devices
     ):
         self.static, self.dynamic = spec.split(parameters)
-        self.spec, self.plan, self.thin, self.platform = spec, plan, thin, platform
+        self.spec, self.plan, self.thin, self.devices = spec, plan, thin, devices
         # The moments are not donated: they outlive a chunk that Ctrl-C breaks off.
-        self.program = Program(self._chunk, donate=(4,))
+        self.program = Program(self._chunk, devices, donate=(4,))
         self.capacity = 0
 
     def run(
@@ -89,10 +90,13 @@ class Sampler:
         follow can be made.
         """
         num_chains = jax.tree.leaves(start.states)[0].shape[0]
-        keys = jax.random.split(key, num_chains)
+        spread = self.devices.per_chain
+        keys = spread(jax.random.split(key, num_chains))
+        posterior, watch = self.devices.everywhere((posterior, watch))
         if not self.capacity:
             self.capacity = self._capacity(posterior, watch, start.states, num_chains, num_samples)
-        now, interrupted = start, False
+        states, moments = spread((start.states, start.moments))
+        now, interrupted = start._replace(states=states, moments=moments), False
         progress.start("sampling", num_samples)
         try:
             if now.num_draws:
@@ -122,7 +126,7 @@ class Sampler:
                 if save is not None:
                     save(now)
         except KeyboardInterrupt:
-            if now.num_draws == 0:
+            if now.num_draws == 0 or are_several():
                 raise
             interrupted = True
             warnings.warn(
@@ -136,7 +140,7 @@ class Sampler:
         variance = jax.tree.map(lambda s: s / max(now.num_draws - 1, 1), square)
         moments = {"mean": now.moments["mean"], "variance": variance}
         return Sampled(
-            jax.tree.map(np.asarray, moments),
+            to_host(moments),
             now.num_draws,
             now.num_gradients,
             now.seconds,
@@ -147,14 +151,14 @@ class Sampler:
 
     def _block(self, small: Pytree, kept: Pytree, start: int, length: int) -> Block:
         """What a chunk has left in its buffers, on the host."""
-        draws = jax.tree.map(lambda a: np.asarray(a[:, :length]), small)
+        draws = to_host(jax.tree.map(lambda a: a[:, :length], small))
         stats = draws.pop("stats")
         finished = [d for d in range(start, start + length) if self.plan.is_kept(d)]
         if not finished:
             return Block(draws, stats, None, np.zeros(0, np.int64))
         first = start // self.plan.stride
         slots = np.asarray([d // self.plan.stride - first for d in finished])
-        kept = jax.tree.map(lambda a: np.asarray(a[:, slots]), kept)
+        kept = to_host(jax.tree.map(lambda a: a[:, slots], kept))
         return Block(draws, stats, kept, np.asarray(finished, np.int64))
 
     def _capacity(self, posterior, watch, states, num_chains, num_samples) -> int:
@@ -174,7 +178,7 @@ class Sampler:
         def one_chain(key, carry):
             return self._one_chain(posterior, watch, parameters, key, carry, start, length)
 
-        return map_chains(one_chain, self.platform)(keys, (states, moments))
+        return self.devices.map_chains(one_chain)(keys, (states, moments))
 
     def _one_chain(self, posterior, watch, parameters, key, carry, start, length):
         stride = self.plan.stride
@@ -230,8 +234,12 @@ def fresh(posterior: Posterior, states: Any) -> SamplerState:
     """Nothing drawn yet from where the chains are."""
     num_chains = jax.tree.leaves(states)[0].shape[0]
     template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
-    zeros = jax.tree.map(lambda a: jnp.zeros((num_chains, *a.shape), a.dtype), template)
-    return SamplerState(states, {"mean": zeros, "square": jax.tree.map(jnp.copy, zeros)})
+    # On the host, from where each device takes its chains' alone.
+    mean, square = (
+        jax.tree.map(lambda a: np.zeros((num_chains, *a.shape), a.dtype), template)
+        for _ in range(2)
+    )
+    return SamplerState(states, {"mean": mean, "square": square})
 
 
 def _info(stats: dict[str, np.ndarray]) -> dict[str, Any]:

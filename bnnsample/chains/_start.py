@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._processes import to_host
 from bnnsample._unknowns import Unknown
+from bnnsample.chains._devices import Devices
 from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import Posterior
@@ -22,7 +24,7 @@ NUM_FITTED = 4
 
 
 def start_chains(
-    posterior: Posterior, spec: KernelSpec, keys: Array, init: Any, platform: str
+    posterior: Posterior, spec: KernelSpec, keys: Array, init: Any, devices: Devices
 ) -> tuple[Any, Program]:
     """One finite kernel state per chain, stacked, and the program that makes states.
 
@@ -35,12 +37,12 @@ def start_chains(
         def one(key, position):
             return spec.init(key, spec.view(posterior), position)
 
-        return map_chains(one, platform)(keys, positions)
+        return devices.map_chains(one)(keys, positions)
 
     def draw_positions(posterior, keys):
-        return map_chains(posterior.prior_draw, platform)(keys)
+        return devices.map_chains(posterior.prior_draw)(keys)
 
-    program = Program(make_states)
+    program = Program(make_states, devices)
     if init is not None:
         states = program(posterior, keys, given_positions(posterior, init, len(keys)))
         bad = np.flatnonzero(~finite_chains(states))
@@ -72,13 +74,13 @@ def start_chains(
     )
 
 
-def fitted_to_prior(posterior: Posterior, key: Array, platform: str) -> Posterior:
+def fitted_to_prior(posterior: Posterior, key: Array, devices: Devices) -> Posterior:
     """The posterior with what it learns before any chain moves, from a few prior draws."""
     if not posterior.is_fitted:
         return posterior
 
     def fit(posterior, keys):
-        return posterior.fitted(map_chains(posterior.prior_draw, platform)(keys))
+        return posterior.fitted(map_chains(posterior.prior_draw, devices.platform)(keys))
 
     fitted = jax.jit(fit)(posterior, jax.random.split(key, NUM_FITTED))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted)):
@@ -105,7 +107,7 @@ def state_shapes(posterior: Posterior, spec: KernelSpec, keys: Array, num_sample
 def finite_chains(states: Any) -> np.ndarray:
     """Which chains' states are finite in every floating leaf, ``[chain]``."""
     checks = [
-        np.asarray(jnp.all(jnp.isfinite(leaf.reshape(leaf.shape[0], -1)), axis=1))
+        to_host(jnp.all(jnp.isfinite(leaf.reshape(leaf.shape[0], -1)), axis=1))
         for leaf in jax.tree.leaves(states)
         if jnp.issubdtype(leaf.dtype, jnp.floating)
     ]

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from bnnsample._lenient import lenient
 from bnnsample.chains._averaging import Averaging
-from bnnsample.chains._mapping import map_chains
+from bnnsample.chains._devices import Devices
 from bnnsample.chains._moments import Moments
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.chains._progress import Progress
@@ -52,7 +52,7 @@ def warm_up(
     make_states: Program,
     key: Array,
     num_steps: int,
-    platform: str,
+    devices: Devices,
     progress: Progress,
     checkpoints: Checkpoints,
 ) -> WarmupResult:
@@ -69,9 +69,9 @@ def warm_up(
     a tuner of BlackJAX's is made again.
     """
     if spec.tuner is not None and parameters["step_size"] is None:
-        return _tune(posterior, spec, parameters, states, key, num_steps, platform)
+        return _tune(posterior, spec, parameters, states, key, num_steps, devices)
     learner = _Learner(
-        posterior, spec, parameters, target, states, make_states, key, platform, progress,
+        posterior, spec, parameters, target, states, make_states, key, devices, progress,
         checkpoints,
     )  # fmt: skip
     return learner.run(num_steps)
@@ -97,10 +97,10 @@ class _Learner:
     """Windowed adaptation: one compiled chunk, everything between windows on the host."""
 
     def __init__(
-        self, posterior, spec, parameters, target, states, make_states, key, platform, progress,
+        self, posterior, spec, parameters, target, states, make_states, key, devices, progress,
         checkpoints,
     ):  # fmt: skip
-        self.posterior, self.spec, self.key, self.platform = posterior, spec, key, platform
+        self.posterior, self.spec, self.key, self.devices = posterior, spec, key, devices
         self.states, self.make_states = states, make_states
         self.progress, self.checkpoints = progress, checkpoints
         self.dtype = posterior.y.dtype
@@ -109,8 +109,8 @@ class _Learner:
         self.tries = self.adapts_step and spec.candidates is not None
         self.parameters = dict(parameters)
         self.averaging = Averaging(target or 0.8, spec.max_step_size, self.dtype)
-        self.program = Program(self._chunk, donate=(3,))
-        self.refit = Program(self._refit)
+        self.program = Program(self._chunk, devices, donate=(3,))
+        self.refit = Program(self._refit, devices)
         position = jax.tree.map(lambda a: a[0], states.position)
         self.moments = Moments(self._learned(position).size, self.dtype)
         if self.adapts_metric:
@@ -259,11 +259,12 @@ class _Learner:
             def step(key, state):
                 return self.spec.step(key, self.spec.view(posterior), state, parameters)
 
-            states, statistics = map_chains(step, self.platform)(keys, states)
-            rate = jnp.mean(statistics.acceptance_rate)
+            states, statistics = self.devices.map_chains(step)(keys, states)
+            rate = jnp.mean(self.devices.gathered(statistics.acceptance_rate))
             step_size = _unless(frozen, step_size, self.averaging.update(step_size, rate))
             learned = jax.vmap(self._learned, axis_size=num_chains)(states.position)
-            moments = _unless(~accumulate, moments, self.moments.update(moments, learned))
+            updated = self.moments.update(moments, self.devices.gathered(learned))
+            moments = _unless(~accumulate, moments, updated)
             gradients = gradients + jnp.sum(statistics.n_steps, dtype=jnp.int32)
             return states, step_size, moments, gradients, total + rate
 
@@ -298,7 +299,7 @@ class _Learner:
         """The posterior fitted to the chains' positions, and these in its coordinates."""
 
         def rebased(posterior):
-            return map_chains(lambda q: posterior.rebase(q, old), self.platform)(positions)
+            return self.devices.map_chains(lambda q: posterior.rebase(q, old))(positions)
 
         fitted = moved.fitted(rebased(moved)) if moved.is_fitted else moved
         return fitted, rebased(fitted)
@@ -328,17 +329,17 @@ def _unless(condition: Array, kept: Any, new: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), kept, new)
 
 
-def _tune(posterior, spec, parameters, states, key, num_steps, platform) -> WarmupResult:
+def _tune(posterior, spec, parameters, states, key, num_steps, devices) -> WarmupResult:
     """BlackJAX's own tuner on each chain; the chains share the geometric mean of its results."""
 
     def tune(posterior, keys, states):
         def one(key, state):
             return spec.tuner(key, spec.view(posterior), state, num_steps, parameters)
 
-        return map_chains(one, platform)(keys, states)
+        return devices.map_chains(one)(keys, states)
 
     num_chains = jax.tree.leaves(states)[0].shape[0]
-    program = Program(tune)
+    program = Program(tune, devices)
     states, tuned = program(posterior, jax.random.split(key, num_chains), states)
     shared = {k: jnp.exp(jnp.mean(jnp.log(v))) for k, v in tuned.items()}
     given = {k: v for k, v in parameters.items() if v is not None}

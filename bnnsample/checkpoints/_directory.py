@@ -5,39 +5,64 @@ from typing import IO, Any
 
 import numpy as np
 
+from bnnsample._processes import all_see, are_several, from_first
 from bnnsample.checkpoints._identity import Identity, claim
-from bnnsample.checkpoints._saver import OrbaxCheckpoints
+from bnnsample.checkpoints._saver import Checkpoints, OrbaxCheckpoints
+from bnnsample.checkpoints._shared import SharedCheckpoints
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-DRAWS = "draws.zarr"
+RUN, DRAWS = "run.json", "draws.zarr"
 
 
 class RunDirectory:
-    """``run.json``, ``states/`` and ``draws.zarr`` of one run; one process holds it at a time.
+    """``run.json``, ``states/`` and ``draws.zarr`` of one run; one run holds it at a time.
+
+    Of several processes the first writes, and all must see the folder.
 
     Raises:
         CheckpointMismatchError: it holds another run.
         BlockingIOError: another process is running it.
+        ValueError: another process of this run does not see the folder.
     """
 
     def __init__(self, path: Any, every_seconds: float, identity: Identity):
         self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / "lock").open("w")
-        try:
+        self._lock: IO[str] | None = None
+        self._own: OrbaxCheckpoints | None = None
+
+        def hold() -> Identity:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("w")
             if not _locks(self._lock):
                 raise BlockingIOError(
                     f"checkpoint_dir={str(self.path)!r} is in use by another process"
                 )
-            self.identity = claim(self.path / "run.json", identity)
-            self.checkpoints = OrbaxCheckpoints(self.path / "states", every_seconds)
+            held = claim(self.path / RUN, identity)
+            self._own = OrbaxCheckpoints(self.path / "states", every_seconds)
+            return held
+
+        try:
+            self.identity = from_first(hold)
+            if not all_see((self.path / RUN).exists()):
+                raise ValueError(
+                    f"checkpoint_dir={str(self.path)!r} is not the same folder in every process: "
+                    "it must lie on a file system that they share"
+                )
         except BaseException:
-            self._lock.close()
+            self.close()
             raise
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where states are saved."""
+        if are_several():
+            return SharedCheckpoints(self._own)
+        assert self._own is not None
+        return self._own
 
     @property
     def draws(self) -> Path:
@@ -46,8 +71,10 @@ class RunDirectory:
 
     def close(self) -> None:
         """Let another process have it."""
-        self.checkpoints.close()
-        self._lock.close()
+        if self._own is not None:
+            self._own.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def _locks(file: IO[str]) -> bool:
@@ -79,12 +106,17 @@ def checked_directory(path: Any, every_seconds: Any) -> tuple[Path | None, float
         path = Path(path)
     except TypeError:
         raise TypeError(f"checkpoint_dir must be a path, got {type(path).__name__}") from None
+    from_first(lambda: _check_contents(path))
+    return path, seconds
+
+
+def _check_contents(path: Path) -> None:
+    """Raise where a run cannot have its folder."""
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"checkpoint_dir={str(path)!r} is a file")
     entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    if entries - {"lock"} and "run.json" not in entries:
+    if entries - {"lock"} and RUN not in entries:
         raise ValueError(
             f"checkpoint_dir={str(path)!r} has files of something else in it; give a folder "
             "that is empty, new, or an earlier run's"
         )
-    return path, seconds

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnnsample._processes import to_host
+
 Pytree = Any
 Notes = dict[str, Any]
 KEPT = 2
@@ -29,6 +31,9 @@ class Checkpoints(Protocol):
     def restore(self, template: Pytree) -> Pytree:
         """The latest arrays; ``template`` has their structure and shapes."""
 
+    def close(self) -> None:
+        """Let go of the folder."""
+
 
 class NoCheckpoints:
     """Nothing is saved, and nothing found."""
@@ -45,9 +50,15 @@ class NoCheckpoints:
     def restore(self, template: Pytree) -> Pytree:
         raise LookupError("nothing was saved")
 
+    def close(self) -> None:
+        pass
+
 
 class OrbaxCheckpoints:
     """Numbered checkpoints in a folder, written beside it and renamed; the last two are kept.
+
+    One process has them, whatever others there are; arrays leave their devices before they are
+    saved, so that a run may go on with others.
 
     They are due ``every_seconds``, and no more often than that saving takes ``MOST_SHARE`` of the
     time, unless every 0 seconds are asked for.
@@ -58,11 +69,15 @@ class OrbaxCheckpoints:
 
     def __init__(self, directory: Path, every_seconds: float):
         self._ocp = _orbax()
+        directory.mkdir(parents=True, exist_ok=True)
         options = self._ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
             enable_async_checkpointing=False,
-            create=True,
+            create=False,
             cleanup_tmp_directories=True,
+            multiprocessing_options=self._ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(), active_processes={jax.process_index()}
+            ),
         )
         self._manager = self._ocp.CheckpointManager(directory.absolute(), options=options)
         self._every, self._last = every_seconds, time.monotonic()
@@ -77,7 +92,7 @@ class OrbaxCheckpoints:
     def save(self, phase: str, notes: Notes, state: Pytree) -> None:
         start = time.monotonic()
         args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(_numbered(state)),
+            state=self._ocp.args.StandardSave(to_host(_numbered(state))),
             notes=self._ocp.args.JsonSave({"phase": phase, **notes}),
         )
         self._manager.save(self._next, args=args, force=True)
@@ -122,17 +137,18 @@ def _orbax() -> Any:
 def _numbered(tree: Pytree) -> dict[str, Any]:
     """Leaves with elements under their numbers; random keys as their data."""
     return {
-        str(i): jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        str(i): jax.random.key_data(leaf) if is_key(leaf) else leaf
         for i, leaf in enumerate(jax.tree.leaves(tree))
         if leaf.size
     }
 
 
 def _like(stored: Any, leaf: Any) -> Any:
-    if _is_key(leaf):
+    if is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(stored))
     return np.asarray(stored) if isinstance(leaf, np.ndarray) else jnp.asarray(stored)
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """A random key of JAX's own dtype."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

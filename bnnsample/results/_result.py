@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bnnsample import _arviz, theory
 from bnnsample._precision import precision
+from bnnsample._processes import is_first
 from bnnsample._record import Pytree, RunRecord
 from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
@@ -266,13 +267,15 @@ class Result:
 
         It holds the groups of ``idata``, the kept parameters by key path (``parameters/hidden/0``,
         variable ``weight``, dims (chain, kept_draw, ...)) and what ``bnnsample.load`` needs. The
-        directory appears under ``path`` complete or not at all.
+        directory appears under ``path`` complete or not at all. Of several processes the first
+        writes it.
 
         Raises:
             FileExistsError: ``path`` exists; ``overwrite=True`` replaces a bnnsample result, and
                 never anything else.
         """
-        _storage.save(self._record, path, self._created_at, overwrite)
+        if is_first():
+            _storage.save(self._record, path, self._created_at, overwrite)
 
     def extend(self, num_samples: int, progress: Any = False) -> "Result":
         """A result with ``num_samples`` more draws per chain, which are those of a longer run.

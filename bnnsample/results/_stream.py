@@ -5,6 +5,7 @@ own. It is read through its consolidated metadata, written anew, in one stroke, 
 reader never sees draws that are not all there.
 """
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,11 +17,12 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from bnnsample._processes import all_see, is_first
 from bnnsample._record import RunRecord
 from bnnsample.chains._sink import Block, join
 from bnnsample.results._idata import attributes_of
 from bnnsample.results._json import to_json
-from bnnsample.results._memory import with_draws
+from bnnsample.results._memory import Output, with_draws
 from bnnsample.results._storage import add_moments, counters_of, described, read_record
 from bnnsample.results._zarr import FORMAT, FORMAT_KEY, METADATA_KEY, metadata_of, quietly
 
@@ -36,6 +38,13 @@ def is_finished(path: Path, num_samples: int) -> bool:
     if metadata is None or metadata["counters"]["interrupted"]:
         return False
     return metadata["committed_draws"] == num_samples
+
+
+def stream_of(path: Path, frame: RunRecord, created_at: str, stride: int, num_draws: int) -> Output:
+    """Where the draws of a run go: of several processes the first writes them."""
+    if not is_first():
+        return _Read(path, frame, created_at)
+    return DrawStream(path, frame, created_at, stride, num_draws)
 
 
 class DrawStream:
@@ -97,9 +106,7 @@ class DrawStream:
                 if "created_at" in found.attrs:
                     found.attrs.update(attributes)
         self.commit(record)
-        posterior = self.frame.posterior
-        assert posterior is not None
-        return read_record(self.path, posterior.model, posterior.likelihood)[0]
+        return _read(self.path, self.frame)
 
     def _write(self) -> None:
         if not self._blocks:
@@ -144,6 +151,31 @@ class DrawStream:
                 if _sampled_dim(name.rpartition("/")[0], dims):
                     shape = zip(dims, array.shape, strict=True)
                     array.resize(tuple(sizes.get(dim, size) for dim, size in shape))
+
+
+@dataclasses.dataclass
+class _Read:
+    """Draws that another process writes, read once they are all there."""
+
+    path: Path
+    frame: RunRecord
+    created_at: str
+
+    def add(self, block: Block) -> None:
+        pass
+
+    def commit(self, record: RunRecord) -> None:
+        pass
+
+    def finish(self, record: RunRecord) -> RunRecord:
+        return _read(self.path, self.frame)
+
+
+def _read(path: Path, frame: RunRecord) -> RunRecord:
+    """The record of a finished stream, in every process when the first has finished it."""
+    all_see(True)
+    assert frame.posterior is not None
+    return read_record(path, frame.posterior.model, frame.posterior.likelihood)[0]
 
 
 # Every commit consolidates the metadata; zeros are written like any other number.
