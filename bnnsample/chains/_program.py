@@ -30,10 +30,16 @@ class Program:
         def program(*args):
             return fn(*args) if devices is None else fn(*devices.rows_spread(args))
 
-        self._jitted = jax.jit(program, donate_argnums=donate, keep_unused=self._spread_over is not None)
+        # Arguments are placed one by one, so that none may be dropped.
+        keeps = self._spread_over is not None
+        self._jitted = jax.jit(program, donate_argnums=donate, keep_unused=keeps)
         self._compiled: Any = None
         self.compile_seconds = 0.0
         self.run_seconds = 0.0
+
+    def as_text(self) -> str:
+        """The compiled program, once it has run."""
+        return self._compiled.as_text()
 
     def __call__(self, *args: Any) -> Any:
         if self._compiled is None:

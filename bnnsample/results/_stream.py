@@ -116,6 +116,9 @@ class DrawStream:
         groups, metadata = described(with_draws(self.frame, block, self.num_draws), self.created_at)
         with quietly():
             for name, group in groups.items():
+                if not group.data_vars:
+                    # The unknowns of a run that has none.
+                    continue
                 dim = _sampled_dim(name, group.dims)
                 # Groups are made for those inside them, before they have arrays of their own.
                 first = str(next(iter(group.data_vars)))
