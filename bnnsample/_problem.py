@@ -46,9 +46,16 @@ class Problem:
 
 
 def make_problem(
-    data: Any, x_eval: Any, standardize: bool, likelihood: Likelihood | None
+    data: Any,
+    x_eval: Any,
+    standardize: bool,
+    likelihood: Likelihood | None,
+    dtype: np.dtype | None = None,
 ) -> Problem:
-    """The problem of ``run``'s arguments; errors name the argument that cannot be meant."""
+    """The problem of ``run``'s arguments; errors name the argument that cannot be meant.
+
+    ``dtype`` is the run's; None: that of x.
+    """
     if not isinstance(standardize, (bool, np.bool_)):
         raise TypeError(f"standardize must be True or False, got {standardize!r}")
     likelihood = Gaussian() if likelihood is None else likelihood
@@ -62,7 +69,7 @@ def make_problem(
         raise ValueError(
             f"x_eval must have the trailing shape of x, {x.shape[1:]}, got {x_new.shape[1:]}"
         )
-    dtype = _data.common_dtype(x)
+    dtype = _data.common_dtype(x) if dtype is None else dtype
     x, y = _data.cast(x, dtype, "x"), _data.cast(y, dtype, "y")
     standardizer = Standardizer.identity(x, y)
     if standardize:

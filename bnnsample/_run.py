@@ -15,7 +15,8 @@ from bnnsample._check_model import check_model, check_names
 from bnnsample._check_size import check_size
 from bnnsample._draw import Drawing, result_of
 from bnnsample._empirical_bayes import empirical_bayes
-from bnnsample._precision import precision
+from bnnsample._precision import checked_precision
+from bnnsample._precision import precision as in_precision
 from bnnsample._problem import Problem, make_problem
 from bnnsample._processes import from_first, is_first
 from bnnsample._record import RunRecord
@@ -78,6 +79,7 @@ def run(
     standardize: bool = False,
     temperature: float = 1.0,
     tempering: str = "posterior",
+    precision: str | None = None,
     progress: Any = True,
     devices: Any = None,
     checkpoint_dir: Any = None,
@@ -122,6 +124,9 @@ def run(
             standard normals (Wenzel et al. 2020), but for unknowns whose prior has no quantile
             function in closed form (Gamma, say): over NumPyro's unconstrained coordinate; or
             ``"likelihood"`` alone.
+        precision: ``"float64"`` or ``"float32"`` for everything; ``"mixed"``: the network in
+            float32, by the fastest products the device has (TF32 on NVIDIA, bfloat16 on TPU), and
+            the rest, the n x n algebra above all, in float64. None: the dtype of x.
         progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
         devices: where chains run: a list of JAX's devices, over which they are spread evenly, or a
             ``jax.sharding.Mesh`` with the axes ``"chains"`` and ``"data"``, whose second splits
@@ -155,7 +160,8 @@ def run(
     devices = resolve_devices(devices, counts["num_chains"])
     progress = resolve_progress(progress if is_first() else False)
     checkpoint_dir, checkpoint_every = checked_directory(checkpoint_dir, checkpoint_every)
-    problem = make_problem(data, x_eval, standardize, likelihood)
+    dtype, network_dtype = checked_precision(precision)
+    problem = make_problem(data, x_eval, standardize, likelihood, dtype)
     likelihood = problem.likelihood
     coordinates, posterior_type = chosen(coordinates, likelihood)
     tempered = checked_tempering(temperature, tempering)
@@ -164,7 +170,7 @@ def run(
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
     platform = devices.platform
     with (
-        precision(problem.dtype),
+        in_precision(problem.dtype),
         quiet_blas(platform),
         devices.as_default(),
         contextlib.ExitStack() as stack,
@@ -176,7 +182,9 @@ def run(
         model, likelihood, fitted = empirical_bayes(
             model, likelihood, width, x, y, jax.random.fold_in(keys[4], 2**31 - 1)
         )
-        posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
+        posterior = posterior_type(
+            model, likelihood, width, x, y, tempering=tempered, network_dtype=network_dtype
+        )
         _refuse_impossible(posterior, spec, parameters, counts, init)
         template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
         plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
@@ -195,6 +203,7 @@ def run(
             fitted=fitted,
             target_acceptance=target,
             dtype=problem.dtype,
+            precision=precision or problem.dtype.name,
             platform=platform,
             **counts,
         )
@@ -312,6 +321,11 @@ def _refuse_impossible(
         raise ValueError(
             f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
             "coordinates='collapsed' and a model with units, such as bnnsample.models.mlp"
+        )
+    if spec.needs_units and posterior.network_dtype is not None:
+        raise ValueError(
+            f"kernel {spec.name!r} sums over units in the precision of the data: use "
+            "precision='float64' or another kernel"
         )
     if spec.needs_surrogate and not isinstance(posterior, SurrogateRepriorised):
         raise ValueError(

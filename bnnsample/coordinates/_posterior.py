@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnnsample._precision import fast_products
 from bnnsample._unknowns import Unknown, log_correction_of, values_of
 from bnnsample.coordinates._tempering import Tempering
 from bnnsample.likelihoods import Likelihood
@@ -41,6 +42,8 @@ class Posterior(ABC):
             any value and spares the network's chain the step size of a well-determined unknown.
         tempering: the temperature. Positions are those of ``Tempering``; parameters, and values of
             unknowns, are what they are without it.
+        network_dtype: in which features are computed, by products as fast as the device makes
+            them; None: that of the data.
     """
 
     model: Model = field(metadata={"static": True})
@@ -51,6 +54,7 @@ class Posterior(ABC):
     location: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
     tempering: Tempering = field(default=Tempering(), metadata={"static": True})
+    network_dtype: Any = field(default=None, metadata={"static": True})
 
     def __post_init__(self):
         if not self.location:
@@ -156,7 +160,14 @@ class Posterior(ABC):
 
     def features_of(self, hidden: Any, values: Mapping[str, Array], x: Array) -> Array:
         """The same of hidden parameters and values of the unknowns."""
-        return self.tempering.enlarged(self.model.at(values).features(hidden, x))
+        if self.network_dtype is None:
+            return self.tempering.enlarged(self.model.at(values).features(hidden, x))
+        hidden, values, x = jax.tree.map(
+            lambda a: a.astype(self.network_dtype), (hidden, dict(values), x)
+        )
+        with fast_products():
+            psi = self.model.at(values).features(hidden, x)
+        return self.tempering.enlarged(psi.astype(self.y.dtype))
 
     def to_parameters(self, parameters: Parameters) -> Parameters:
         """The network's parameters of a position's."""

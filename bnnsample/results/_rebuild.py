@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnnsample._precision import precision
+from bnnsample._precision import checked_precision, precision
 from bnnsample._scale import rebuilt_prior
 from bnnsample._standardize import Standardizer
 from bnnsample.coordinates import Posterior, Tempering, chosen
@@ -107,6 +107,7 @@ def rebuild_posterior(
             tempering=Tempering(
                 settings.get("temperature", 1.0), settings.get("tempering", "posterior")
             ),
+            network_dtype=checked_precision(settings.get("precision"))[1],
         )
 
 

@@ -57,7 +57,7 @@ def _header(record: RunRecord) -> str:
     thin = settings.get("thin", 1)
     lines = [
         f"{settings.get('kernel')} in {settings.get('coordinates')} coordinates, "
-        f"{width_of(settings)}, {settings.get('dtype')} on {settings.get('platform')}",
+        f"{width_of(settings)}, {_precision(settings)} on {settings.get('platform')}",
         f"{_count(chains, 'chain')} of {_count(draws, 'draw')}"
         + (f", every {thin}th step kept" if thin != 1 else "")
         + f", after {_count(settings.get('num_warmup', 0), 'warm-up step')} each",
@@ -68,6 +68,12 @@ def _header(record: RunRecord) -> str:
         found = (f"{name} {value:.3g}" for name, value in settings["fitted"].items())
         lines.append(f"of greatest marginal likelihood and held: {', '.join(found)}")
     return "\n".join(lines)
+
+
+def _precision(settings: Mapping[str, Any]) -> str:
+    """The dtype, or that of the network beside that of the rest."""
+    mixed = settings.get("precision") == "mixed"
+    return "a float32 network in float64" if mixed else str(settings.get("dtype"))
 
 
 def _table(title: str, table: pd.DataFrame, groups: tuple[str, ...], record: RunRecord) -> str:
