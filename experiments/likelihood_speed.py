@@ -31,6 +31,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results import effective_sample_size, r_hat
+from experiments import _tasks
 from experiments._data import Data, load
 from experiments._likelihood_table import (
     COLUMNS,
@@ -56,19 +57,19 @@ CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "likelihood_speed.csv"
-    rows = read(path)
+    path = _tasks.path_of(options.out, "likelihood_speed.csv", options)
+    rows = _tasks.earlier(options.out, path.name, read, path)
     started = time.perf_counter()
-    for name in options.data:
+    cells = [(d, s, w) for d in options.data for s in CASES[d] for w in options.widths]
+    for name, scale, width in _tasks.own(cells, options):
         data, likelihood = problem(name, options)
-        for scale in CASES[name]:
-            for width in options.widths:
-                done = {r["method"] for r in rows if cell(r) == (name, scale, width)}
-                for row in measure(data, likelihood, scale, width, options, done):
-                    rows.append(row)
-                    write_csv(path, rows, COLUMNS)
-                    print(line(row), flush=True)
+        done = {r["method"] for r in rows if cell(r) == (name, scale, width)}
+        for row in measure(data, likelihood, scale, width, options, done):
+            rows.append(row)
+            write_csv(path, rows, COLUMNS)
+            print(line(row), flush=True)
+    if not _tasks.is_whole(options):
+        return rows
     print(f"\n{ratios(rows)}\n")
     plot(rows, options.out / "likelihood_speed.png")
     write_settings(options.out / "likelihood_speed.json", options)
@@ -90,7 +91,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=folder, default=Path("results/likelihood_speed"))
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    _tasks.add_options(parser)
     options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
     options.widths = options.widths or ([64, 256] if options.quick else [128, 512, 2048])
     options.draws = options.draws or (300 if options.quick else 800)
     options.gradients = options.gradients or (1500 if options.quick else 8000)

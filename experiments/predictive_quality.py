@@ -44,7 +44,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
-from experiments import _ensemble
+from experiments import _ensemble, _tasks
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
 from experiments.width_scaling import write_csv
@@ -88,17 +88,18 @@ class Split(NamedTuple):
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "predictive_quality.csv"
-    rows = read(path)
+    path = _tasks.path_of(options.out, "predictive_quality.csv", options)
+    rows = _tasks.earlier(options.out, path.name, read, path)
     started = time.perf_counter()
-    for name in options.data:
-        for split in range(options.first_split, options.first_split + options.splits):
-            done = [r for r in rows if (r["data"], r["split"]) == (name, split)]
-            for row in measure(name, split, options, done):
-                rows.append(row)
-                print(table_line(row), flush=True)
-                write_csv(path, rows, COLUMNS)
+    cells = [(name, split) for name in options.data for split in range(options.splits)]
+    for name, split in _tasks.own(cells, options):
+        done = [r for r in rows if (r["data"], r["split"]) == (name, split)]
+        for row in measure(name, split, options, done):
+            rows.append(row)
+            print(table_line(row), flush=True)
+            write_csv(path, rows, COLUMNS)
+    if not _tasks.is_whole(options):
+        return rows
     print(f"\n{table(rows)}\n")
     plot(rows, options.out / "predictive_quality.png")
     write_settings(options.out / "predictive_quality.json", options)
@@ -111,7 +112,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=sorted(LOADERS), default=list(LOADERS))
     parser.add_argument("--splits", type=whole(1), default=None)
-    parser.add_argument("--first-split", type=whole(0), default=0)
     parser.add_argument("--width", type=whole(1), default=None)
     parser.add_argument("--draws", type=whole(10), default=None, help="per chain")
     parser.add_argument("--warmup", type=whole(10), default=None, help="steps per chain")
@@ -120,7 +120,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-steps", type=whole(_ensemble.CHECK_EVERY), default=2000)
     parser.add_argument("--out", type=folder, default=Path("results/predictive_quality"))
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    _tasks.add_options(parser)
     options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
     options.splits = options.splits or (2 if options.quick else 5)
     options.width = options.width or (128 if options.quick else 512)
     options.draws = options.draws or (100 if options.quick else 250)

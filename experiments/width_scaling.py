@@ -26,6 +26,7 @@ import numpy as np
 
 import bnnsample
 from bnnsample.results import effective_sample_size, r_hat
+from experiments import _tasks
 from experiments._data import Data, load
 from experiments._measure import Bench
 from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
@@ -59,20 +60,26 @@ N_TRAIN = {"diabetes": 64, "digits": 128}
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
+    out, result = Path(options.out), None
+    path = _tasks.path_of(out, "width_scaling.csv", options)
+    rows = _tasks.earlier(out, path.name, read, path) if options.resume else []
     started = time.perf_counter()
-    for name in options.data:
+    done = {(row["data"], row["width"]) for row in rows}
+    cells = [(name, width) for name in options.data for width in options.widths]
+    for name, width in _tasks.own(cells, options):
+        if (name, width) in done:
+            continue
         data = load(name, options.n_train or N_TRAIN[name], options.seed)
         noise = options.noise_scale or NOISE[name]
-        for width in options.widths:
-            new_rows, result = measure_width(data, width, noise, options)
-            rows += new_rows
-    print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
-    for kind in ("trace", "ess", "predictive"):
-        result.plot(kind, path=out / f"{kind}.png")
-    write_csv(out / "width_scaling.csv", rows)
+        new_rows, result = measure_width(data, width, noise, options)
+        rows += new_rows
+        write_csv(path, rows)
+    if not _tasks.is_whole(options):
+        return rows
+    if result is not None:
+        print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
+        for kind in ("trace", "ess", "predictive"):
+            result.plot(kind, path=out / f"{kind}.png")
     plot_width_scaling(rows, out / "width_scaling.png")
     print(f"\n{time.perf_counter() - started:.0f} s; wrote figures and width_scaling.csv to {out}")
     return rows
@@ -93,7 +100,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only-collapsed", action="store_true", help="leave the slow baselines out"
     )
+    parser.add_argument("--resume", action="store_true", help="keep what is measured, by tasks too")
+    _tasks.add_options(parser)
     options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
     options.data = options.data or (["diabetes"] if options.quick else ["diabetes", "digits"])
     options.widths = options.widths or (
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
@@ -196,6 +206,17 @@ def table_line(row: Row) -> str:
         f"ESS/s {row['ess_per_second_function']:8.1f}  R-hat {row['r_hat_function']:.3f}  "
         f"acceptance {row['acceptance']:.2f}"
     )
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run, numbers as numbers."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    kinds = {"data": str, "method": str, "setting": str}
+    kinds |= dict.fromkeys(("width", "num_draws", "num_gradients"), int)
+    return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in found]
 
 
 def write_csv(path: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:

@@ -81,7 +81,8 @@ def test_settings_without_a_finite_loss_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("losses", "expected"), [((0.3, 0.2, 0.25), 0.1), ((0.3, 0.4), 1.0), ((5, 4, 3, 2), 0.001)]
+    ("losses", "expected"),
+    [((0.3, 0.2, 0.25), 0.3), ((0.3, 0.4), 1.0), ((9, 8, 7, 6, 5, 4, 3, 2), 0.0003)],
 )
 def test_the_temperature_is_the_last_before_the_validation_loss_grows(losses, expected):
     """The mean over folds; trials see other points than those that score them, and are short."""
