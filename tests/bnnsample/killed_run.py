@@ -1,9 +1,13 @@
-"""A run in a process of its own, to be killed: ``python killed_run.py FOLDER [CACHE]``."""
+"""A run in a process of its own, to be killed: ``python killed_run.py FOLDER [CACHE DEVICES]``."""
 
+import os
 import sys
 
-import jax
-import numpy as np
+NUM_DEVICES = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={NUM_DEVICES}"
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
 
 jax.config.update("jax_disable_most_optimizations", True)
 if len(sys.argv) > 2:
@@ -37,7 +41,7 @@ def run(folder, progress):
         bnnsample.models.mlp(1, "tanh"),
         (x, np.sin(2 * x[:, 0])),
         width=64,
-        num_chains=2,
+        num_chains=max(2, NUM_DEVICES),
         num_warmup=NUM_WARMUP,
         num_samples=NUM_SAMPLES,
         seed=1,

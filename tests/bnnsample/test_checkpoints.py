@@ -424,13 +424,13 @@ def test_the_identity_is_readable(finished):
     assert identity["versions"]["jax"] == jax.__version__
 
 
-def killed_at_random(folder, cache, num_kills, rng):
+def killed_at_random(folder, cache, num_devices, num_kills, rng):
     """Runs ``killed_run`` until it is done, killed so many times; returns how often it was."""
     script = pathlib.Path(__file__).with_name("killed_run.py")
     kills = 0
     while True:
         with subprocess.Popen(
-            [sys.executable, str(script), str(folder), str(cache)],
+            [sys.executable, str(script), str(folder), str(cache), str(num_devices)],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -447,15 +447,19 @@ def killed_at_random(folder, cache, num_kills, rng):
         kills += 1
 
 
-def assert_survives(num_kills, tmp_path):
+def assert_survives(num_kills, tmp_path, num_devices=1):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     cache = tmp_path / "cache"
-    assert killed_at_random(straight, cache, 0, None) == 0
+    assert killed_at_random(straight, cache, num_devices, 0, None) == 0
     kills, round_ = 0, 0
     while kills < num_kills:
         folder = killed / str(round_)
         kills += killed_at_random(
-            folder, cache, num_kills - kills, np.random.default_rng((num_kills, round_))
+            folder,
+            cache,
+            num_devices,
+            num_kills - kills,
+            np.random.default_rng((num_kills, round_)),
         )
         round_ += 1
         assert_same(bnnsample.load(straight), bnnsample.load(folder))
@@ -467,5 +471,6 @@ def test_killed_runs_end_in_the_same_draws(tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_killed_thirty_times_end_in_the_same_draws(tmp_path):
-    assert_survives(30, tmp_path)
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_runs_killed_thirty_times_end_in_the_same_draws(tmp_path, num_devices):
+    assert_survives(30, tmp_path, num_devices)
