@@ -1,15 +1,23 @@
 """What is wrong with a run and what to do next."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bnnsample._record import RunRecord
+from bnnsample._warnings import (
+    ConvergenceWarning,
+    DivergenceWarning,
+    EffectiveSampleSizeWarning,
+    StuckChainWarning,
+    WarmupWarning,
+)
 from bnnsample.kernels._registry import KERNELS
-from bnnsample.results._diagnostics import centre
+from bnnsample.results._chains_apart import bimodal, stuck
 from bnnsample.results._ess import MIN_DRAWS
+from bnnsample.results._finding import Finding
+from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_proposals
 
 # Vehtari et al. 2021, section 4.
 R_HAT_LIMIT = 1.01
@@ -35,17 +43,18 @@ LABELS = {
 }
 
 
-class Finding(NamedTuple):
-    """One sentence on a problem and its remedy; ``is_serious``: do not use the draws yet."""
+def findings(record: RunRecord, table: pd.DataFrame | None) -> list[Finding]:
+    """Every problem found, the gravest first; an empty list is a clean bill of health.
 
-    text: str
-    is_serious: bool
-
-
-def findings(record: RunRecord, table: pd.DataFrame) -> list[Finding]:
-    """Every problem found, the gravest first; an empty list is a clean bill of health."""
-    rules = (_too_few, _never_moved, _r_hat, _ess, _divergences, _acceptance, _biased, _stopped)
-    found = [finding for rule in rules if (finding := rule(record, table)) is not None]
+    Without a table none that R-hat or ESS would show.
+    """
+    rules = (
+        _too_few, non_finite_draws, stuck, bimodal, imprecise, non_finite_proposals, _divergences,
+        _acceptance, _biased, _stopped,
+    )  # fmt: skip
+    found = [finding for rule in rules if (finding := rule(record)) is not None]
+    if table is not None:
+        found += [f for rule in (_never_moved, _r_hat, _ess) if (f := rule(record, table))]
     if record.draws["f"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
         found.append(Finding(text + "independent chains agree.", False))
@@ -59,7 +68,7 @@ def target_acceptance(record: RunRecord) -> float | None:
     return None if target is None or options.get("step_size") is not None else float(target)
 
 
-def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _too_few(record: RunRecord) -> Finding | None:
     draws = record.draws["f"].shape[1]
     if draws >= MIN_DRAWS:
         return None
@@ -71,28 +80,30 @@ def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 
 def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
-    if record.draws["f"].shape[1] < MIN_DRAWS:
+    # Where a chain is stuck, or draws are not finite, that is said already.
+    if record.draws["f"].shape[1] < MIN_DRAWS or stuck(record) or non_finite_draws(record):
         return None
-    if not all(np.isfinite(record.draws[name]).all() for name in ("f", centre(record))):
-        return Finding("Some draws of the function are not finite. Run in float64.", True)
     if not math.isnan(table.ess_bulk_median.iloc[0]):
         return None
     return Finding(
         "The chains never moved: no proposal was accepted. Use a smaller step_size or a longer "
         "warm-up (num_warmup).",
         True,
+        StuckChainWarning,
     )
 
 
 def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table.r_hat_max, largest=True)
-    if not worst > R_HAT_LIMIT:
+    # Of chains in different modes running longer is no remedy.
+    if not worst > R_HAT_LIMIT or bimodal(record):
         return None
     return Finding(
         f"The chains disagree on the {group} (R-hat {worst:.3f}, which should be below "
         f"{R_HAT_LIMIT}): they have not forgotten where they started. Run longer "
         "(num_samples) after a longer warm-up (num_warmup).",
         True,
+        ConvergenceWarning,
     )
 
 
@@ -101,17 +112,20 @@ def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     if not worst < ESS_WANTED:
         return None
     chains, draws = record.draws["f"].shape[:2]
+    is_serious = worst < ESS_WANTED / 4
     factor = ESS_WANTED / worst
     asked = math.ceil(factor * draws / 100) * 100
     return Finding(
-        f"Effective draws of the {group}: {worst:.0f} at the worst, and {ESS_WANTED} make "
+        f"Effective draws of the {group}: {worst:.0f} at the worst (estimates are off by about "
+        f"{1 / math.sqrt(worst):.1g} posterior standard deviations), and {ESS_WANTED} make "
         f"intervals and R-hat trustworthy: about {factor:.1f} times more draws are needed, "
         f"num_samples={asked} with {chains} chain{'' if chains == 1 else 's'}.",
-        worst < ESS_WANTED / 4,
+        is_serious,
+        EffectiveSampleSizeWarning if is_serious else None,
     )
 
 
-def _divergences(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _divergences(record: RunRecord) -> Finding | None:
     share = float(np.mean(record.sample_stats["diverging"]))
     if share == 0:
         return None
@@ -125,10 +139,11 @@ def _divergences(record: RunRecord, table: pd.DataFrame) -> Finding | None:
         f"draws may miss a part of the posterior. {wider} step_size or a higher "
         "target_acceptance (kernel_options) helps.",
         share > 0.01,
+        DivergenceWarning if share > 0.01 else None,
     )
 
 
-def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _acceptance(record: RunRecord) -> Finding | None:
     target = target_acceptance(record)
     rate = float(np.mean(record.sample_stats["acceptance_rate"]))
     if target is None or abs(rate - target) <= ACCEPTANCE_TOLERANCE:
@@ -138,6 +153,7 @@ def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
             f"The acceptance rate, {rate:.2f}, is far below its target {target:.2f}: the step "
             "size is not adapted yet. Give it more warm-up (num_warmup).",
             rate < 0.1,
+            WarmupWarning,
         )
     # A divergence counts as rejected, so steps are short on purpose where there are some.
     if _step_is_at_its_bound(record) or np.any(record.sample_stats["diverging"]):
@@ -149,7 +165,7 @@ def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     )
 
 
-def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _biased(record: RunRecord) -> Finding | None:
     spec = KERNELS.get(record.settings.get("kernel", ""))
     if spec is None or spec.is_exact:
         return None
@@ -160,7 +176,7 @@ def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     )
 
 
-def _stopped(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _stopped(record: RunRecord) -> Finding | None:
     if not record.interrupted:
         return None
     done = record.draws["f"].shape[1]
