@@ -7,6 +7,7 @@ import numpy as np
 # Larger matrices are judged by their largest eigenvalue alone.
 LARGEST_EXACT = 2000
 NUM_ITERATIONS = 50
+NEAR = 1e-3
 
 
 def condition_number(P: Any, on_parameter_side: bool) -> float:
@@ -69,6 +70,8 @@ def explain(P: Any, on_parameter_side: bool, dtype: Any) -> str:
 def against(condition: float, dtype: Any, matrix: str = "K + s^2 I") -> str:
     """A condition number beside what ``dtype`` bears."""
     relation = "beyond" if condition > limit(dtype) else "below"
+    if NEAR * limit(dtype) < condition <= limit(dtype):
+        relation = "near"
     return (
         f"the condition number of {matrix} (s the noise scale) is about {condition:.1e}, "
         f"{relation} {np.dtype(dtype)}'s {limit(dtype):.1e}"

@@ -39,7 +39,7 @@ def stuck(record: RunRecord) -> Finding | None:
     if not bad.size:
         return None
     return Finding(
-        f"{_chains(bad)} did not move over {stays[bad].max()} draws on end of {draws}: every "
+        f"{_chains(bad)} did not move for {stays[bad].max()} draws in a row, of {draws}: every "
         "proposal was rejected. Use a smaller step_size or a longer warm-up (num_warmup), or "
         "start elsewhere (another seed, or init=).",
         True,
