@@ -82,12 +82,10 @@ def bimodal(record: RunRecord) -> Finding | None:
     found = modes(record)
     if found is None:
         return None
-    posterior = record.posterior
-    of_noise = posterior is not None and found.name in posterior.likelihood.unknowns
     remedy = (
         "Fix the noise scale (Gaussian(scale=...)), standardise the data (standardize=True) or "
         "give a prior that leaves out the mode that is not meant."
-        if of_noise or found.name == "log-likelihood"
+        if found.name in ("noise_scale", "log-likelihood")
         else "Fix it, or give a prior that leaves out the mode that is not meant."
     )
     return Finding(

@@ -95,7 +95,7 @@ def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table.r_hat_max, largest=True)
-    # Of chains in different modes running longer is no remedy.
+    # Of chains in different modes running longer is no remedy, here and in ``_ess``.
     if not worst > R_HAT_LIMIT or bimodal(record):
         return None
     return Finding(
@@ -109,7 +109,7 @@ def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table[["ess_bulk_min", "ess_tail_min"]].min(axis=1), largest=False)
-    if not worst < ESS_WANTED:
+    if not worst < ESS_WANTED or bimodal(record):
         return None
     chains, draws = record.draws["f"].shape[:2]
     is_serious = worst < ESS_WANTED / 4
