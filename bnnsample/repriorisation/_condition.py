@@ -6,7 +6,8 @@ import numpy as np
 
 # Larger matrices are judged by their largest eigenvalue alone.
 LARGEST_EXACT = 2000
-NUM_ITERATIONS = 50
+MOST_ITERATIONS = 50
+TOLERANCE = 1e-4
 NEAR = 1e-3
 
 
@@ -31,10 +32,10 @@ def largest_eigenvalue(P: Any) -> float:
     A = np.asarray(P, np.float64)
     v: np.ndarray = np.random.default_rng(0).normal(size=(A.shape[0],))
     value = float(np.linalg.norm(v))
-    for _ in range(NUM_ITERATIONS):
-        v = A @ (A.T @ (v / value))
+    for _ in range(MOST_ITERATIONS):
+        v, before = A @ (A.T @ (v / value)), value
         value = float(np.linalg.norm(v))
-        if not 0 < value < np.inf:
+        if not 0 < value < np.inf or abs(value - before) < TOLERANCE * value:
             break
     return value
 

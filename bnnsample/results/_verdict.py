@@ -1,6 +1,7 @@
 """What is wrong with a run and what to do next."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_p
 R_HAT_LIMIT = 1.01
 ESS_WANTED = 400
 ACCEPTANCE_TOLERANCE = 0.15
+# Transitions whose mean rate is a measurement.
+FEWEST_RATES = 100
 _FUNCTION = (
     "posterior_mean_function",
     "expected_observation",
@@ -43,19 +46,31 @@ LABELS = {
 }
 
 
-def findings(record: RunRecord, table: pd.DataFrame | None) -> list[Finding]:
+Rule = Callable[[RunRecord], Finding | None]
+
+
+def findings(
+    record: RunRecord, table: pd.DataFrame | None, reads_draws: bool = True
+) -> list[Finding]:
     """Every problem found, the gravest first; an empty list is a clean bill of health.
 
-    Without a table none that R-hat or ESS would show.
+    Without a table none that R-hat or ESS would show; with ``reads_draws=False`` none that takes
+    reading the function's draws or the log-likelihood's.
     """
-    rules = (
-        _too_few, non_finite_draws, stuck, bimodal, imprecise, non_finite_proposals, _divergences,
-        _acceptance, _biased, _stopped,
-    )  # fmt: skip
+    rules: tuple[Rule, ...] = (
+        stuck,
+        imprecise,
+        non_finite_proposals,
+        _divergences,
+        _acceptance,
+        _biased,
+    )
+    if reads_draws:
+        rules = (_too_few, non_finite_draws, bimodal, *rules, _stopped)
     found = [finding for rule in rules if (finding := rule(record)) is not None]
     if table is not None:
         found += [f for rule in (_never_moved, _r_hat, _ess) if (f := rule(record, table))]
-    if record.draws["f"].shape[0] == 1:
+    if record.sample_stats["lp"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
         found.append(Finding(text + "independent chains agree.", False))
     return sorted(found, key=lambda finding: not finding.is_serious)
@@ -153,7 +168,7 @@ def _acceptance(record: RunRecord) -> Finding | None:
             f"The acceptance rate, {rate:.2f}, is far below its target {target:.2f}: the step "
             "size is not adapted yet. Give it more warm-up (num_warmup).",
             rate < 0.1,
-            WarmupWarning,
+            WarmupWarning if record.sample_stats["acceptance_rate"].size >= FEWEST_RATES else None,
         )
     # A divergence counts as rejected, so steps are short on purpose where there are some.
     if _step_is_at_its_bound(record) or np.any(record.sample_stats["diverging"]):

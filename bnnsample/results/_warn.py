@@ -3,13 +3,12 @@
 import sys
 import warnings
 
-from bnnsample._record import RunRecord
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.results._result import Result
 from bnnsample.results._storage import Stored
 from bnnsample.results._verdict import ESS_WANTED, findings
 
-# Of draws that lie on disk: beyond, R-hat and ESS wait for ``diagnostics`` and ``report``.
+# Of draws that lie on disk: more are not read for a warning; ``report`` reads them.
 MOST_BYTES = 2**30
 
 
@@ -20,20 +19,15 @@ def warned(result: Result) -> Result:
     effective ones wanted. The result keeps the table that they are in.
     """
     record = result.record
-    if record.draws["f"].shape[1] < MIN_DRAWS:
+    if record.sample_stats["lp"].shape[1] < MIN_DRAWS:
         return result
-    table = result.diagnostics() if _is_judged(record) else None
-    for finding in findings(record, table):
+    reads_draws = not isinstance(record.draws, Stored) or record.draws.nbytes <= MOST_BYTES
+    is_judged = reads_draws and record.sample_stats["lp"].size >= ESS_WANTED
+    table = result.diagnostics() if is_judged else None
+    for finding in findings(record, table, reads_draws):
         if finding.category is not None:
             warnings.warn(finding.text, finding.category, stacklevel=_level_of_the_caller())
     return result
-
-
-def _is_judged(record: RunRecord) -> bool:
-    stats = record.sample_stats["lp"]
-    if isinstance(record.draws, Stored) and record.draws.nbytes > MOST_BYTES:
-        return False
-    return stats.size >= ESS_WANTED
 
 
 def _level_of_the_caller() -> int:

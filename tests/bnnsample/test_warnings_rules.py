@@ -1,5 +1,6 @@
 """Each rule of the verdict that warns: when it does, when it does not, and that it says it once."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -16,9 +17,10 @@ from bnnsample.repriorisation._condition import (
     explain,
     largest_eigenvalue,
 )
-from bnnsample.results import Result
+from bnnsample.results import Result, _storage, _warn, _zarr
 from bnnsample.results._chains_apart import longest_stays, modes
 from bnnsample.results._digits import known_digits
+from bnnsample.results._storage import Stored
 from bnnsample.results._warn import warned
 
 CHAINS, DRAWS = 4, 200
@@ -74,6 +76,7 @@ def test_each_problem_has_its_warning(changes, category):
         {"stats": {"acceptance_rate": np.full(SHAPE, 0.62)}},
         {"stats": {"acceptance_rate": np.full(SHAPE, 0.95)}},
         {"make": {"potential_error": 0.09}},
+        {"make": {"draws": 24}, "stats": {"acceptance_rate": np.full((CHAINS, 24), 0.3)}},
         {"kernel": "mclmc"},
         {"make": {"interrupted": True}},
         {"make": {"chains": 1, "draws": 1000}},
@@ -91,6 +94,22 @@ def test_a_trial_is_judged_by_the_report_alone():
     assert "disagree" in Result(record_of(**slow)).report()
     enough = {"draws": {"f_mean": SLOW[:, :100]}, "make": {"chains": 4, "draws": 100}}
     assert bnnsample.ConvergenceWarning in warned_of(record_of(**enough))
+
+
+def test_a_large_run_on_disk_is_warned_of_without_reading_its_draws(tmp_path, monkeypatch):
+    """What needs the draws of the function is said by the report."""
+    record = record_of(draws={"f_mean": SLOW}, stats={"non_finite": np.ones(SHAPE, int)})
+    Result(record).save(tmp_path / "run")
+    groups, _ = _zarr.read(tmp_path / "run")
+    lazy = Stored(_storage._read_draws(groups, list(record.draws)))
+    read = []
+    monkeypatch.setattr(Stored, "__getitem__", lambda s, n: read.append(n) or s._arrays[n].values)
+    monkeypatch.setattr(_warn, "MOST_BYTES", lazy.nbytes - 1)
+    record = dataclasses.replace(record, draws=lazy)
+    with pytest.warns(bnnsample.NonFiniteWarning) as caught:
+        warned(Result(record))
+    assert len(caught) == 1
+    assert set(read) <= {"hidden", "noise_scale"}
 
 
 def test_results_of_before_the_counts_are_read():
