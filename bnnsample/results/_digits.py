@@ -27,7 +27,7 @@ def known_digits(table: pd.DataFrame) -> pd.DataFrame:
         elif column == "r_hat":
             rounded[column] = values.round(R_HAT_DIGITS)
         elif column.startswith("mcse_"):
-            rounded[column] = _rounded(values, np.abs(values) / 10)
+            rounded[column] = _rounded(values, np.abs(values) / 100)
         else:
             rounded[column] = _rounded(values, _error(table, column))
     return rounded

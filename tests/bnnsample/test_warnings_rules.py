@@ -258,9 +258,9 @@ def test_digits_follow_the_error():
     table = pd.DataFrame(
         {
             "mean": [1.23456, 123.456, 1.23456],
-            "mcse_mean": [0.01, 3.0, np.nan],
+            "mcse_mean": [0.01, 3.0123, np.nan],
             "sd": [0.98765, 7.77, 0.0],
-            "mcse_sd": [0.002, 0.2, 0.0],
+            "mcse_sd": [0.00241, 0.2, 0.0],
             "hdi_3%": [-1.23456, -9.87, 0.5],
             "ess_tail": [10_000.4, 100.0, np.nan],
             "r_hat": [1.00123, 1.2, np.nan],
@@ -272,6 +272,7 @@ def test_digits_follow_the_error():
     assert shown["sd"].tolist() == [0.99, 8, 0.0]
     assert shown["hdi_3%"].tolist() == [-1.2, -10, 0.5]
     assert shown["mcse_mean"].tolist()[:2] == [0.01, 3.0]
+    assert shown["mcse_sd"].tolist() == [0.0024, 0.2, 0.0]
     assert shown["ess_tail"].tolist()[:2] == [10_000, 100]
     assert shown["r_hat"].tolist()[:2] == [1.001, 1.2]
     assert shown["label"].tolist() == ["a", "b", "c"]
