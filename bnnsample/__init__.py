@@ -11,6 +11,15 @@ from bnnsample import models as models
 from bnnsample import repriorisation as repriorisation
 from bnnsample import theory as theory
 from bnnsample._run import run as run
+from bnnsample._warnings import BimodalWarning as BimodalWarning
+from bnnsample._warnings import ConvergenceWarning as ConvergenceWarning
+from bnnsample._warnings import DivergenceWarning as DivergenceWarning
+from bnnsample._warnings import EffectiveSampleSizeWarning as EffectiveSampleSizeWarning
+from bnnsample._warnings import NonFiniteWarning as NonFiniteWarning
+from bnnsample._warnings import PrecisionWarning as PrecisionWarning
+from bnnsample._warnings import SamplingWarning as SamplingWarning
+from bnnsample._warnings import StuckChainWarning as StuckChainWarning
+from bnnsample._warnings import WarmupWarning as WarmupWarning
 from bnnsample._weights import ImportanceSamplingError as ImportanceSamplingError
 from bnnsample.checkpoints import CheckpointMismatchError as CheckpointMismatchError
 from bnnsample.results import Result as Result
@@ -18,9 +27,18 @@ from bnnsample.results import load as load
 from bnnsample.theory import will_it_help as will_it_help
 
 __all__ = [
+    "BimodalWarning",
     "CheckpointMismatchError",
+    "ConvergenceWarning",
+    "DivergenceWarning",
+    "EffectiveSampleSizeWarning",
     "ImportanceSamplingError",
+    "NonFiniteWarning",
+    "PrecisionWarning",
     "Result",
+    "SamplingWarning",
+    "StuckChainWarning",
+    "WarmupWarning",
     "coordinates",
     "kernels",
     "likelihoods",

@@ -15,6 +15,7 @@ from bnnsample._record import RunRecord
 from bnnsample.chains import _resume
 from bnnsample.chains._keep import tree_bytes
 from bnnsample.chains._mapping import quiet_blas
+from bnnsample.chains._numerics import with_checks
 from bnnsample.chains._progress import Progress, resolve_progress
 from bnnsample.chains._quantities import Watch
 from bnnsample.chains._sampling import Sampled, Sampler, SamplerState
@@ -22,6 +23,7 @@ from bnnsample.chains._warmup import WarmupResult
 from bnnsample.checkpoints import Checkpoints
 from bnnsample.results import Result
 from bnnsample.results._memory import Memory, Output
+from bnnsample.results._warn import warned
 
 # Of a state that a result holds to be extended: the kernel's, and the moments of all parameters.
 HELD_BYTES = 2**30
@@ -68,7 +70,13 @@ class Drawing:
             moments=sampled.moments,
             compile_seconds=self.frame.compile_seconds + sampled.compile_seconds,
         )
-        return output.finish(record), sampled.state
+        record = output.finish(record)
+        if sampled.state is None:
+            return record, None
+        checked = with_checks(record, self.warm.posterior, sampled.state.states)
+        if checked is not record:
+            output.commit(checked)
+        return checked, sampled.state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +99,7 @@ class InMemory:
             start = _mapped(jnp.array, self.state)
             output = Memory(self.record, self.created_at)
             record, state = drawing.run(start, total, output, resolve_progress(progress))
-        return result_of(drawing, record, state, self.created_at)
+        return warned(result_of(drawing, record, state, self.created_at))
 
 
 def result_of(

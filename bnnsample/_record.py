@@ -47,7 +47,8 @@ class RunRecord:
             in its place), ``projection [.., k]``, ``hidden [.., k]`` (absent when the network
             has no hidden parameters), ``log_likelihood [.., n]``, ``y [.., m, t]`` (absent where
             it cannot be drawn), and every unknown under its own name ``[..]``.
-        sample_stats: ``[chain, draw]``: ``acceptance_rate``, ``diverging``, ``lp``,
+        sample_stats: ``[chain, draw]``: ``acceptance_rate``, ``diverging``,
+            ``non_finite`` (proposals whose potential or gradient was not finite), ``lp``,
             ``step_size``, ``n_steps``.
         prior: prior draws ``[1, s, ...]`` by name: ``f``, ``y`` and the unknowns.
         hidden_index: flat indices of the recorded hidden weights.
@@ -64,6 +65,11 @@ class RunRecord:
         warmup_seconds: wall time of the warm-up.
         compile_seconds: wall time of tracing and compiling.
         interrupted: the run was stopped by the user before its last draw.
+        potential_error: the largest error in nats of the potentials that were computed again in
+            float64; None where none were.
+        potentials_checked: how many were: of a float32 run, where the chains ended.
+        condition: condition number of ``K + s^2 I`` where the chains ended; None unless
+            something was not finite or not precise.
     """
 
     posterior: Posterior | None
@@ -86,3 +92,6 @@ class RunRecord:
     warmup_seconds: float
     compile_seconds: float
     interrupted: bool = False
+    potential_error: float | None = None
+    potentials_checked: int = 0
+    condition: float | None = None

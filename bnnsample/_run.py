@@ -54,6 +54,7 @@ from bnnsample.results._idata import now
 from bnnsample.results._load import loaded
 from bnnsample.results._memory import Memory
 from bnnsample.results._stream import is_finished, stream_of
+from bnnsample.results._warn import warned
 from ntk import check_backend
 
 NUM_PRIOR_DRAWS = 200
@@ -144,6 +145,10 @@ def run(
     Returns:
         A ``Result``: ``idata``, ``summary``, ``report``, ``predict`` and more.
 
+    Warns:
+        SamplingWarning: a serious problem of the draws, by its kind (``NonFiniteWarning``,
+            ``StuckChainWarning``, ...); ``report()`` says the same.
+
     Raises:
         TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
         FloatingPointError: no chain start with a finite potential was found.
@@ -232,9 +237,9 @@ def run(
         if directory is not None:
             stream = stream_of(directory.draws, frame, now(), plan.stride, state.num_draws)
             record, _ = drawing.run(state, counts["num_samples"], stream, progress)
-            return Result(record, stream.created_at, again)
+            return warned(Result(record, stream.created_at, again))
         record, end = drawing.run(state, counts["num_samples"], Memory(), progress)
-        return result_of(drawing, record, end if spec.is_chain else None, now())
+        return warned(result_of(drawing, record, end if spec.is_chain else None, now()))
 
 
 def _again(arguments: dict[str, Any], num_samples: int, progress: Any) -> Result:

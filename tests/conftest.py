@@ -19,6 +19,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 MOST_MAPPINGS = 20_000
 
 
+def pytest_configure(config):
+    """Tests run chains far too short to be good; those of the warnings ask for them.
+
+    Not in pyproject.toml: pytest would import the library before the lines above.
+    """
+    config.addinivalue_line("filterwarnings", "ignore::bnnsample.SamplingWarning")
+
+
 def pytest_runtest_setup(item):
     """The default suite compiles for seconds what runs for milliseconds: quickly, then.
 

@@ -221,6 +221,7 @@ class Sampler:
             return state, Statistics(
                 total.acceptance_rate + new.acceptance_rate / self.thin,
                 total.diverging | new.diverging,
+                total.non_finite + new.non_finite,
                 total.n_steps + new.n_steps,
                 new.step_size,
             )

@@ -11,6 +11,7 @@ from jax import Array
 
 from bnnsample._processes import to_host
 from bnnsample._unknowns import Unknown
+from bnnsample.chains._breakdown import why_not_finite
 from bnnsample.chains._devices import Devices
 from bnnsample.chains._mapping import map_chains
 from bnnsample.chains._program import Program
@@ -49,6 +50,7 @@ def start_chains(
         if bad.size:
             raise FloatingPointError(
                 f"init: the potential or its gradient is not finite where chain {bad[0]} starts"
+                + why_not_finite(posterior, states.position, int(bad[0]))
             )
         return states, program
     draw = jax.jit(draw_positions)
@@ -66,11 +68,13 @@ def start_chains(
             return states, program
         if i < MAX_STARTS:
             states = jax.tree.map(functools.partial(_where, finite), states, attempt(i))
+    first = int(np.flatnonzero(~finite)[0])
     raise FloatingPointError(
-        f"chain {np.flatnonzero(~finite)[0]} found no start with a finite potential in "
+        f"chain {first} found no start with a finite potential in "
         f"{MAX_STARTS} draws from the prior: the noise scale may be too small for the data's "
         "scale or for float32, or the model's features or the log-likelihood are not finite; "
         "standardise the data, use float64, or give init="
+        + why_not_finite(posterior, states.position, first)
     )
 
 

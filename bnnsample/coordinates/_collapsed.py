@@ -11,6 +11,7 @@ from jax import Array
 from bnnsample.coordinates._posterior import Parameters, Position, Posterior
 from bnnsample.kernels import UnitTarget
 from bnnsample.repriorisation import Factor, log_marginal_likelihood
+from bnnsample.repriorisation._factor import whiten_features
 from bnnsample.repriorisation._readout import draw_from_factor
 
 
@@ -26,6 +27,10 @@ class Collapsed(Posterior):
         psi = self.features(position, self.x)
         value = log_marginal_likelihood(psi, self.y, self.gaussian_scale(position))
         return -value - self.gaussian_constant(position) - self.log_correction(position)
+
+    def whitened_features(self, position: Position) -> Array:
+        psi = self.features(position, self.x)
+        return whiten_features(psi, self.gaussian_scale(position))[0]
 
     def unit_target(self) -> UnitTarget:
         """The potential as a function of a sum over the units of the last hidden layer."""

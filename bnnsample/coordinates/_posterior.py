@@ -153,6 +153,11 @@ class Posterior(ABC):
         psi = self.features(position, self.x)
         return condition(psi, self.y, self.gaussian_scale(position))
 
+    def whitened_features(self, position: Position) -> Array | None:
+        """``P = Psi / scale [n, p]`` of the factorisation in the potential; None: there is none."""
+        del position
+        return None
+
     def features(self, position: Position, x: Array) -> Array:
         """Scaled features ``Psi [n, p]``, of which a position's readout has the prior N(0, I)."""
         hidden = self.tempering.enlarged(position["hidden"])

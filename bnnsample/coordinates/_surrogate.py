@@ -10,7 +10,7 @@ from jax import Array
 
 from bnnsample.coordinates._posterior import Parameters, Position, Posterior
 from bnnsample.kernels import AlternatingTarget, Conditioned
-from bnnsample.repriorisation._factor import Factor, condition, posterior_mean
+from bnnsample.repriorisation._factor import Factor, condition, posterior_mean, whiten_features
 from bnnsample.repriorisation._image import Image, image_of
 from bnnsample.repriorisation._map import apply_inverse_root, apply_root
 from bnnsample.surrogates import FeaturePrior, KernelPrior, Prior, Surrogate, fit
@@ -34,6 +34,11 @@ class SurrogateRepriorised(Posterior):
     def potential(self, position: Position) -> Array:
         image = self._image(position)
         return self._potential(image, image.of(position["readout"]), position["unknowns"])
+
+    def whitened_features(self, position: Position) -> Array:
+        assert self.surrogate is not None
+        psi = self.features(position, self.x)
+        return whiten_features(psi, 1 / self.surrogate.root)[0]
 
     def network_parameters(self, position: Position) -> Parameters:
         """``{"hidden", "readout"}`` of a position."""

@@ -67,13 +67,15 @@ class AlternatingState(NamedTuple):
 class AlternatingInfo(NamedTuple):
     """One pair of trajectories.
 
-    The first four are the hidden layers' (the readout's where there are none);
+    The first two are the hidden layers' (the readout's where there are none), the next two count
+    both trajectories, ``num_non_finite`` those whose potential or gradient was not finite;
     ``num_integration_steps`` counts passes through the network: gradients, and one forward.
     """
 
     acceptance_rate: Array
     is_accepted: Array
     is_divergent: Array
+    num_non_finite: Array
     num_integration_steps: Array
     readout_acceptance_rate: Array
 
@@ -108,8 +110,8 @@ def build_kernel(num_readout_steps: int = 8) -> Callable[..., tuple]:
         state = AlternatingState(target.join(phi, unknowns, rest), value)
         is_divergent = first.is_divergent | second.is_divergent
         return state, AlternatingInfo(
-            second.acceptance_rate, second.is_accepted, is_divergent, steps + 1,
-            first.acceptance_rate,
+            second.acceptance_rate, second.is_accepted, is_divergent,
+            first.num_non_finite + second.num_non_finite, steps + 1, first.acceptance_rate,
         )  # fmt: skip
 
     return kernel

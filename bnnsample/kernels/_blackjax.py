@@ -29,16 +29,25 @@ def _dtype(state):
     return state.logdensity.dtype
 
 
-def _statistics(state, acceptance_rate, diverging, n_steps, step_size) -> Statistics:
+def _statistics(
+    state, acceptance_rate, diverging, n_steps, step_size, is_finite=True
+) -> Statistics:
     dtype = _dtype(state)
     rate = jnp.asarray(acceptance_rate, dtype)
     # BlackJAX leaves NaN where the energy difference is not finite: a rejected proposal.
     return Statistics(
         jnp.where(jnp.isfinite(rate), jnp.clip(rate, 0, 1), 0),
         jnp.asarray(diverging, bool),
+        jnp.asarray(~jnp.asarray(is_finite), jnp.int32),
         jnp.asarray(n_steps, jnp.int32),
         jnp.asarray(step_size, dtype),
     )
+
+
+def _is_finite(*ends):
+    """Whether trajectories ended in a finite density and, by way of the momentum, gradient."""
+    leaves = [leaf for end in ends for leaf in jax.tree.leaves((end.logdensity, end.momentum))]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
 def _metric(parameters, dtype):
@@ -63,7 +72,10 @@ def _hmc_step(key, potential, state, parameters):
         _metric(parameters, _dtype(state)),
         num_steps,
     )
-    return state, _statistics(state, info.acceptance_rate, info.is_divergent, num_steps, step_size)
+    return state, _statistics(
+        state, info.acceptance_rate, info.is_divergent, num_steps, step_size,
+        _is_finite(info.proposal),
+    )  # fmt: skip
 
 
 @lenient
@@ -77,9 +89,12 @@ def _nuts_step(key, potential, state, parameters):
         _metric(parameters, _dtype(state)),
         parameters["max_num_doublings"],
     )
+    # A trajectory ends with the state that diverges.
+    is_finite = _is_finite(info.trajectory_leftmost_state, info.trajectory_rightmost_state)
     return state, _statistics(
-        state, info.acceptance_rate, info.is_divergent, info.num_integration_steps, step_size
-    )
+        state, info.acceptance_rate, info.is_divergent, info.num_integration_steps, step_size,
+        is_finite,
+    )  # fmt: skip
 
 
 @lenient
@@ -97,13 +112,16 @@ def _ghmc_step(key, potential, state, parameters):
     state, info = kernel(
         key, state, log_density_of(potential), step_size, jnp.ones(dimension, dtype), alpha, 0.0
     )
-    return state, _statistics(state, info.acceptance_rate, info.is_divergent, 1, step_size)
+    return state, _statistics(
+        state, info.acceptance_rate, info.is_divergent, 1, step_size, _is_finite(info.proposal)
+    )
 
 
 @lenient
 def _mala_step(key, potential, state, parameters):
     step_size = jnp.asarray(parameters["step_size"], _dtype(state))
     state, info = blackjax.mala.build_kernel()(key, state, log_density_of(potential), step_size)
+    # BlackJAX makes a rate of 0 of an energy that is not finite, and shows no proposal.
     divergent = ~jnp.isfinite(info.acceptance_rate)
     return state, _statistics(state, info.acceptance_rate, divergent, 1, step_size)
 
@@ -131,7 +149,7 @@ def _mclmc_step(key, potential, state, parameters):
         step_size,
     )
     # Not adjusted: every step is taken; McLachlan's integrator has two gradients a step.
-    return state, _statistics(state, 1.0, ~info.nonans, 2, step_size)
+    return state, _statistics(state, 1.0, ~info.nonans, 2, step_size, info.nonans)
 
 
 @lenient
@@ -171,8 +189,9 @@ def _adjusted_mclmc_step(key, potential, state, parameters):
         key, state, log_density_of(potential), step_size, (num_steps,), jnp.ones((), dtype)
     )
     return state, _statistics(
-        state, info.acceptance_rate, info.is_divergent, 2 * num_steps, step_size
-    )
+        state, info.acceptance_rate, info.is_divergent, 2 * num_steps, step_size,
+        _is_finite(info.proposal),
+    )  # fmt: skip
 
 
 _spec = functools.partial(KernelSpec, log_density=_log_density, needs_dimensions=True)

@@ -24,13 +24,14 @@ class EllipticalSliceInfo(NamedTuple):
     """``num_integration_steps`` counts evaluations of the potential.
 
     ``is_accepted`` is False when the cap was reached and the position kept, which leaves the
-    target invariant; ``is_divergent`` when any evaluation was not finite; ``acceptance_rate`` is
-    one over the number of evaluations.
+    target invariant; ``num_non_finite`` counts evaluations that were not finite, ``is_divergent``
+    when there are any; ``acceptance_rate`` is one over the number of evaluations.
     """
 
     acceptance_rate: Array
     is_accepted: Array
     is_divergent: Array
+    num_non_finite: Array
     num_integration_steps: Array
 
 
@@ -54,6 +55,9 @@ def build_kernel(max_evaluations: int = 100) -> Callable[..., tuple]:
             proposal, _ = rotate(state.position, noise, angle)
             return proposal, potential(proposal)
 
+        def non_finite(value):
+            return jnp.asarray(~jnp.isfinite(value), jnp.int32)
+
         def inside(value):
             return jnp.isfinite(value) & (value <= level)
 
@@ -62,13 +66,13 @@ def build_kernel(max_evaluations: int = 100) -> Callable[..., tuple]:
             return ~inside(value) & (count < max_evaluations)
 
         def shrink(carry):
-            count, angle, low, high, _, _, divergent = carry
+            count, angle, low, high, _, _, bad = carry
             low = jnp.where(angle < 0, angle, low)
             high = jnp.where(angle < 0, high, angle)
             u = jax.random.uniform(jax.random.fold_in(shrink_key, count), dtype=dtype)
             angle = low + u * (high - low)
             proposal, value = evaluate(angle)
-            return count + 1, angle, low, high, proposal, value, divergent | ~jnp.isfinite(value)
+            return count + 1, angle, low, high, proposal, value, bad + non_finite(value)
 
         proposal, value = evaluate(first)
         start = (
@@ -78,12 +82,13 @@ def build_kernel(max_evaluations: int = 100) -> Callable[..., tuple]:
             first,
             proposal,
             value,
-            ~jnp.isfinite(value),
+            non_finite(value),
         )
-        count, _, _, _, proposal, value, divergent = jax.lax.while_loop(outside, shrink, start)
+        count, _, _, _, proposal, value, bad = jax.lax.while_loop(outside, shrink, start)
         found = inside(value)
         new_state = select(found, EllipticalSliceState(proposal, value), state)
-        return new_state, EllipticalSliceInfo(1 / count.astype(dtype), found, divergent, count)
+        rate = 1 / count.astype(dtype)
+        return new_state, EllipticalSliceInfo(rate, found, bad > 0, bad, count)
 
     return kernel
 

@@ -56,8 +56,9 @@ def _step(key, posterior, state, parameters):
     position = posterior.numbered_prior_draw(state.key, choice.numbers[at])
     new = ImportanceState(position, choice.potentials[at], state.key, choice, at + 1)
     no_step_size = jnp.asarray(jnp.nan, state.potential.dtype)
+    none = jnp.asarray(0, jnp.int32)
     return new, Statistics(
-        choice.acceptance_rate, jnp.asarray(False), choice.num_passed[at], no_step_size
+        choice.acceptance_rate, jnp.asarray(False), none, choice.num_passed[at], no_step_size
     )
 
 

@@ -24,11 +24,15 @@ class InfiniteHMCState(NamedTuple):
 
 
 class InfiniteHMCInfo(NamedTuple):
-    """One transition; ``num_integration_steps`` counts its gradients of the potential."""
+    """One transition; ``num_integration_steps`` counts its gradients of the potential.
+
+    ``num_non_finite``: 1 where the potential, or a gradient on the way, was not finite.
+    """
 
     acceptance_rate: Array
     is_accepted: Array
     is_divergent: Array
+    num_non_finite: Array
     num_integration_steps: Array
     energy_difference: Array
 

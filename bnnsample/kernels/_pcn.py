@@ -21,11 +21,15 @@ class PCNState(NamedTuple):
 
 
 class PCNInfo(NamedTuple):
-    """``num_integration_steps`` counts evaluations of the potential, one per step."""
+    """``num_integration_steps`` counts evaluations of the potential, one per step.
+
+    ``num_non_finite``: 1 where it was not finite.
+    """
 
     acceptance_rate: Array
     is_accepted: Array
     is_divergent: Array
+    num_non_finite: Array
     num_integration_steps: int
 
 

@@ -37,6 +37,7 @@ def _statistics(info, step_size, dtype) -> Statistics:
     return Statistics(
         info.acceptance_rate.astype(dtype),
         info.is_divergent,
+        info.num_non_finite,
         jnp.asarray(info.num_integration_steps, jnp.int32),
         jnp.asarray(step_size, dtype),
     )

@@ -16,10 +16,14 @@ Parameters = dict[str, Any]
 
 
 class Statistics(NamedTuple):
-    """One transition: ``n_steps`` counts gradients, or potentials for gradient-free kernels."""
+    """One transition: ``n_steps`` counts gradients, or potentials for gradient-free kernels.
+
+    ``non_finite`` counts proposals whose potential or gradient was not finite; they are rejected.
+    """
 
     acceptance_rate: Array
     diverging: Array
+    non_finite: Array
     n_steps: Array
     step_size: Array
 

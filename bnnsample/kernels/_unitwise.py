@@ -58,6 +58,7 @@ class UnitwiseInfo(NamedTuple):
 
     ``acceptance_rate``, ``is_accepted`` and ``is_divergent`` are the trajectory's where there is
     one; else the blocks' mean, whether any block moved, and whether the potential is not finite.
+    ``num_non_finite`` counts the blocks and trajectories whose proposal was not finite.
     ``num_integration_steps`` counts passes through the network, forward ones included: one for
     a sweep, and for a trajectory its gradients and two more.
     """
@@ -65,6 +66,7 @@ class UnitwiseInfo(NamedTuple):
     acceptance_rate: Array
     is_accepted: Array
     is_divergent: Array
+    num_non_finite: Array
     num_integration_steps: Array
     block_acceptance_rate: Array
 
@@ -81,12 +83,12 @@ def build_kernel(num_blocks: int = 16) -> Callable[..., tuple[UnitwiseState, Uni
 
     def kernel(key, state, target, step_size=1.0, num_integration_steps=1):
         sweep_key, rest_key = jax.random.split(key)
-        state, rate = sweep(sweep_key, state, target, num_blocks)
+        state, rate, bad = sweep(sweep_key, state, target, num_blocks)
         units, rest = target.split(state.position)
         if not jax.tree.leaves(rest):
             steps = jnp.asarray(1, jnp.int32)
             finite = jnp.isfinite(state.potential)
-            return state, UnitwiseInfo(rate, rate > 0, ~finite, steps, rate)
+            return state, UnitwiseInfo(rate, rate > 0, ~finite, bad, steps, rate)
 
         def rest_potential(r):
             return target.potential(target.join(units, r))
@@ -107,6 +109,7 @@ def build_kernel(num_blocks: int = 16) -> Callable[..., tuple[UnitwiseState, Uni
             info.acceptance_rate,
             info.is_accepted,
             info.is_divergent,
+            bad + info.num_non_finite,
             info.num_integration_steps + 3,
             rate,
         )
@@ -116,8 +119,12 @@ def build_kernel(num_blocks: int = 16) -> Callable[..., tuple[UnitwiseState, Uni
 
 def sweep(
     key: Array, state: UnitwiseState, target: UnitTarget, num_blocks: int
-) -> tuple[UnitwiseState, Array]:
-    """One visit of every unit, in blocks: the new state and the blocks' mean acceptance rate."""
+) -> tuple[UnitwiseState, Array, Array]:
+    """One visit of every unit, in blocks.
+
+    Returns:
+        the new state, the blocks' mean acceptance rate, and how many were not finite.
+    """
     candidate_key, block_key = jax.random.split(key)
     units, rest = target.split(state.position)
     candidates = normal_like(candidate_key, units)
@@ -147,15 +154,16 @@ def sweep(
         taken = jax.lax.dynamic_update_slice_in_dim(taken, after, start, 0)
         M = jnp.where(accept, M_proposed, M)
         value = jnp.where(accept, value_proposed, value)
-        return (P, taken, M, value), verdict.acceptance_rate
+        return (P, taken, M, value), (verdict.acceptance_rate, verdict.num_non_finite)
 
     M = base + P @ P.T
     carry = (P, jnp.zeros(p, bool), M, potential_of(M, z))
     blocks = jnp.arange(-(-p // size), dtype=jnp.int32)
-    (P, taken, _, value), rates = jax.lax.scan(visit, carry, blocks)
+    (P, taken, _, value), (rates, bad) = jax.lax.scan(visit, carry, blocks)
     units = jax.tree.map(lambda old, new: jnp.where(taken, new, old), units, candidates)
     position = target.join(units, rest)
-    return UnitwiseState(position, value + constant, P), jnp.mean(rates)
+    state = UnitwiseState(position, value + constant, P)
+    return state, jnp.mean(rates), jnp.sum(bad, dtype=jnp.int32)
 
 
 def choose_units(

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array
 from jax.lax.linalg import cholesky, triangular_solve
 
+from bnnsample.repriorisation._condition import explain
+
 Side = Literal["auto", "parameters", "data"]
 
 
@@ -131,12 +133,19 @@ def posterior_mean(factor: Factor, z: Array) -> Array:
     return P.T @ solve_upper(L, solve_lower(L, z))
 
 
-def require_finite(name: str, *arrays: Array) -> None:
-    """Raise if a concrete result is not finite; traced values pass, for the caller to test."""
+def require_finite(name: str, P: Array, on_parameter_side: bool, *arrays: Array) -> None:
+    """Raise if a concrete result is not finite; traced values pass, for the caller to test.
+
+    The error carries the condition number of the matrix of ``P`` that was factorised.
+    """
     for array in arrays:
-        if not isinstance(array, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(array))):
-            raise FloatingPointError(
-                f"{name} is not finite: the inputs are not finite, or the {array.dtype} "
-                "Cholesky factorisation broke down because the noise scale is too small "
-                "against the features; use float64 or a larger scale"
-            )
+        if isinstance(array, jax.core.Tracer) or bool(jnp.all(jnp.isfinite(array))):
+            continue
+        why = ""
+        if not isinstance(P, jax.core.Tracer):
+            why = f": {explain(P, on_parameter_side, array.dtype)}"
+        raise FloatingPointError(
+            f"{name} is not finite: the inputs are not finite, or the {array.dtype} "
+            "Cholesky factorisation broke down because the noise scale is too small "
+            f"against the features; use float64 or a larger scale{why}"
+        )

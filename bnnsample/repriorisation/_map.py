@@ -37,7 +37,7 @@ def forward(phi: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Arr
     factor, z = condition(psi, y, scale, side)
     readout = _as_matrix(phi, factor, z)
     W = posterior_mean(factor, z) + apply_root(factor, readout)
-    require_finite("the readout", W)
+    require_finite("the readout", factor.P, factor.on_parameter_side, W)
     return W.reshape(phi.shape)
 
 
@@ -46,15 +46,15 @@ def inverse(W: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array
     factor, z = condition(psi, y, scale, side)
     readout = _as_matrix(W, factor, z)
     phi = apply_inverse_root(factor, readout - posterior_mean(factor, z))
-    require_finite("the repriorised readout", phi)
+    require_finite("the repriorised readout", factor.P, factor.on_parameter_side, phi)
     return phi.reshape(W.shape)
 
 
 def log_det(psi: Array, scale, num_outputs: int, side: Side = "auto") -> Array:
     """``log |det dW / dphi| = -num_outputs * sum log diag L`` of the map over all outputs."""
-    L = factorise(psi, scale, side).L
-    value = -num_outputs * jnp.sum(jnp.log(jnp.diagonal(L)))
-    require_finite("the log-determinant", value)
+    factor = factorise(psi, scale, side)
+    value = -num_outputs * jnp.sum(jnp.log(jnp.diagonal(factor.L)))
+    require_finite("the log-determinant", factor.P, factor.on_parameter_side, value)
     return value
 
 

@@ -40,9 +40,10 @@ def log_marginal_likelihood(psi: Array, y: Array, scale, side: Side = "auto") ->
     """
     P, z, log_scale = whiten(psi, y, scale)
     n, d = z.shape
-    core = _parameter_side if choose_side(P, side) else _data_side
+    on_parameter_side = choose_side(P, side)
+    core = _parameter_side if on_parameter_side else _data_side
     value = core(P, z) - d * log_scale - 0.5 * n * d * math.log(2 * math.pi)
-    require_finite("the log marginal likelihood", value)
+    require_finite("the log marginal likelihood", P, on_parameter_side, value)
     return value
 
 

@@ -29,7 +29,7 @@ def draw_readout(key: Array, psi: Array, y: Array, scale, side: Side = "auto") -
     """
     factor, z = condition(psi, y, scale, side)
     W = draw_from_factor(key, factor, z)
-    require_finite("the readout", W)
+    require_finite("the readout", factor.P, factor.on_parameter_side, W)
     return W if jnp.ndim(y) == 2 else W[:, 0]
 
 
@@ -67,7 +67,7 @@ def predict(
     if psi_new.ndim != 2 or psi_new.shape[1] != p:
         raise ValueError(f"psi_new must have shape [m, {p}], got {psi_new.shape}")
     mean, variance = predict_from_factor(psi_new, factor, z)
-    require_finite("the prediction", mean, variance)
+    require_finite("the prediction", factor.P, factor.on_parameter_side, mean, variance)
     return (mean if jnp.ndim(y) == 2 else mean[:, 0]), variance
 
 

@@ -16,6 +16,7 @@ from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
 from bnnsample.repriorisation._factor import Factor, condition
 from bnnsample.repriorisation._readout import predict_from_factor
+from bnnsample.results._program_of import program_of
 
 BLOCK = 128
 Pytree = Any
@@ -69,13 +70,15 @@ def _one_draw(
     likelihood = posterior.likelihood
     conditioned = None
     if likelihood.is_gaussian:
-        conditioned = _condition(posterior, parameters["hidden"], values)
+        given = program_of(posterior, _condition)
+        conditioned = given(posterior, parameters["hidden"], values)
+    moments = program_of(posterior, _moments)
     blocks = []
     for start in range(0, len(x), BLOCK):
         part = x[start : start + BLOCK]
         padding = [(0, BLOCK - len(part))] + [(0, 0)] * (x.ndim - 1)
         padded = np.pad(part, padding, mode="edge")
-        block = _moments(posterior, parameters, values, conditioned, padded)
+        block = moments(posterior, parameters, values, conditioned, padded)
         blocks.append([np.asarray(a)[: len(part)] for a in block])
     mean, variance, f = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     noise = likelihood.variance(jnp.asarray(f), values, at_training)
@@ -86,14 +89,12 @@ def _one_draw(
     return AtInputs(mean, variance[:, None], known, f, values)
 
 
-@jax.jit
 def _condition(posterior: Posterior, hidden: Pytree, values: dict[str, Array]):
     """The readout's posterior given the hidden layers; it holds in every coordinate system."""
     psi = posterior.features_of(hidden, values, posterior.x)
     return condition(psi, posterior.y, posterior.gaussian_scale_of(values))
 
 
-@jax.jit
 def _moments(
     posterior: Posterior,
     parameters: dict[str, Pytree],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bnnsample._record import RunRecord
 from bnnsample._weights import LARGEST_K_HAT
+from bnnsample.results._numbers import count_non_finite, precision_line
 from bnnsample.results._verdict import LABELS, findings, target_acceptance
 
 WIDTH = 88
@@ -120,6 +121,11 @@ def _sampler(record: RunRecord) -> str:
     step_size = np.asarray(record.adapted.get("step_size", math.nan), float)
     if np.isfinite(step_size).all():
         lines.insert(2, f"  {'step size':<24}{step_size.mean():.3g}")
+    if (count := count_non_finite(record)) > 0:
+        lines.insert(-3, f"  {'not finite':<24}{_count(count, 'proposal')}")
+    if (precise := precision_line(record)) is not None:
+        label = f"{record.settings.get('dtype')} potentials"
+        lines.insert(-3, f"  {label:<24}{precise}")
     if "k_hat" in record.adapted:
         proposals = record.adapted["num_proposals"] * acceptance.shape[0]
         size = record.adapted["importance_ess"]

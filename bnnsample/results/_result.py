@@ -16,6 +16,7 @@ from bnnsample._processes import is_first
 from bnnsample._record import Pytree, RunRecord
 from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
+from bnnsample.results._digits import known_digits
 from bnnsample.results._idata import build_groups, now
 from bnnsample.results._pickle import reduced
 from bnnsample.results._predict import Prediction, predict
@@ -58,6 +59,9 @@ class Result:
     def summary(self, var_names: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
         """ArviZ's table, one row per quantity: mean, sd, interval, mcse, ess_bulk, ess_tail, r_hat.
 
+        Numbers have the digits that are known: the last one's unit is not below the Monte-Carlo
+        standard error. ``round_to="none"`` gives all digits.
+
         Args:
             var_names: names in ``idata.posterior``; default the posterior-mean function (or
                 E[y | f]), the hyperparameters, projections and hidden weights.
@@ -75,7 +79,8 @@ class Result:
         missing = [name for name in names if name not in available]
         if missing:
             raise ValueError(f"no variable {missing[0]!r}; choose from {', '.join(available)}")
-        return _arviz.summary(self.idata, names, **options)
+        table = _arviz.summary(self.idata, names, **options)
+        return table if "round_to" in options else known_digits(table)
 
     def diagnostics(self) -> pd.DataFrame:
         """ESS and R-hat per group of quantities, function space first.

@@ -24,6 +24,9 @@ _COUNTERS = (
     "warmup_seconds",
     "compile_seconds",
     "interrupted",
+    "potential_error",
+    "potentials_checked",
+    "condition",
     "y_was_vector",
 )
 _STANDARDIZER = tuple(field.name for field in dataclasses.fields(Standardizer))
@@ -45,6 +48,11 @@ class Stored(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays, in memory or not."""
+        return sum(array.nbytes for array in self._arrays.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)

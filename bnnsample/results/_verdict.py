@@ -1,20 +1,31 @@
 """What is wrong with a run and what to do next."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from bnnsample._record import RunRecord
+from bnnsample._warnings import (
+    ConvergenceWarning,
+    DivergenceWarning,
+    EffectiveSampleSizeWarning,
+    StuckChainWarning,
+    WarmupWarning,
+)
 from bnnsample.kernels._registry import KERNELS
-from bnnsample.results._diagnostics import centre
+from bnnsample.results._chains_apart import bimodal, stuck
 from bnnsample.results._ess import MIN_DRAWS
+from bnnsample.results._finding import Finding
+from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_proposals
 
 # Vehtari et al. 2021, section 4.
 R_HAT_LIMIT = 1.01
 ESS_WANTED = 400
 ACCEPTANCE_TOLERANCE = 0.15
+# Transitions whose mean rate is a measurement.
+FEWEST_RATES = 100
 _FUNCTION = (
     "posterior_mean_function",
     "expected_observation",
@@ -35,18 +46,31 @@ LABELS = {
 }
 
 
-class Finding(NamedTuple):
-    """One sentence on a problem and its remedy; ``is_serious``: do not use the draws yet."""
-
-    text: str
-    is_serious: bool
+Rule = Callable[[RunRecord], Finding | None]
 
 
-def findings(record: RunRecord, table: pd.DataFrame) -> list[Finding]:
-    """Every problem found, the gravest first; an empty list is a clean bill of health."""
-    rules = (_too_few, _never_moved, _r_hat, _ess, _divergences, _acceptance, _biased, _stopped)
-    found = [finding for rule in rules if (finding := rule(record, table)) is not None]
-    if record.draws["f"].shape[0] == 1:
+def findings(
+    record: RunRecord, table: pd.DataFrame | None, reads_draws: bool = True
+) -> list[Finding]:
+    """Every problem found, the gravest first; an empty list is a clean bill of health.
+
+    Without a table none that R-hat or ESS would show; with ``reads_draws=False`` none that takes
+    reading the function's draws or the log-likelihood's.
+    """
+    rules: tuple[Rule, ...] = (
+        stuck,
+        imprecise,
+        non_finite_proposals,
+        _divergences,
+        _acceptance,
+        _biased,
+    )
+    if reads_draws:
+        rules = (_too_few, non_finite_draws, bimodal, *rules, _stopped)
+    found = [finding for rule in rules if (finding := rule(record)) is not None]
+    if table is not None:
+        found += [f for rule in (_never_moved, _r_hat, _ess) if (f := rule(record, table))]
+    if record.sample_stats["lp"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
         found.append(Finding(text + "independent chains agree.", False))
     return sorted(found, key=lambda finding: not finding.is_serious)
@@ -59,7 +83,7 @@ def target_acceptance(record: RunRecord) -> float | None:
     return None if target is None or options.get("step_size") is not None else float(target)
 
 
-def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _too_few(record: RunRecord) -> Finding | None:
     draws = record.draws["f"].shape[1]
     if draws >= MIN_DRAWS:
         return None
@@ -71,47 +95,52 @@ def _too_few(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 
 def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
-    if record.draws["f"].shape[1] < MIN_DRAWS:
+    # Where a chain is stuck, or draws are not finite, that is said already.
+    if record.draws["f"].shape[1] < MIN_DRAWS or stuck(record) or non_finite_draws(record):
         return None
-    if not all(np.isfinite(record.draws[name]).all() for name in ("f", centre(record))):
-        return Finding("Some draws of the function are not finite. Run in float64.", True)
     if not math.isnan(table.ess_bulk_median.iloc[0]):
         return None
     return Finding(
         "The chains never moved: no proposal was accepted. Use a smaller step_size or a longer "
         "warm-up (num_warmup).",
         True,
+        StuckChainWarning,
     )
 
 
 def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table.r_hat_max, largest=True)
-    if not worst > R_HAT_LIMIT:
+    # Of chains in different modes running longer is no remedy, here and in ``_ess``.
+    if not worst > R_HAT_LIMIT or bimodal(record):
         return None
     return Finding(
         f"The chains disagree on the {group} (R-hat {worst:.3f}, which should be below "
         f"{R_HAT_LIMIT}): they have not forgotten where they started. Run longer "
         "(num_samples) after a longer warm-up (num_warmup).",
         True,
+        ConvergenceWarning,
     )
 
 
 def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table[["ess_bulk_min", "ess_tail_min"]].min(axis=1), largest=False)
-    if not worst < ESS_WANTED:
+    if not worst < ESS_WANTED or bimodal(record):
         return None
     chains, draws = record.draws["f"].shape[:2]
+    is_serious = worst < ESS_WANTED / 4
     factor = ESS_WANTED / worst
     asked = math.ceil(factor * draws / 100) * 100
     return Finding(
-        f"Effective draws of the {group}: {worst:.0f} at the worst, and {ESS_WANTED} make "
+        f"Effective draws of the {group}: {worst:.0f} at the worst (estimates are off by about "
+        f"{1 / math.sqrt(worst):.1g} posterior standard deviations), and {ESS_WANTED} make "
         f"intervals and R-hat trustworthy: about {factor:.1f} times more draws are needed, "
         f"num_samples={asked} with {chains} chain{'' if chains == 1 else 's'}.",
-        worst < ESS_WANTED / 4,
+        is_serious,
+        EffectiveSampleSizeWarning if is_serious else None,
     )
 
 
-def _divergences(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _divergences(record: RunRecord) -> Finding | None:
     share = float(np.mean(record.sample_stats["diverging"]))
     if share == 0:
         return None
@@ -125,10 +154,11 @@ def _divergences(record: RunRecord, table: pd.DataFrame) -> Finding | None:
         f"draws may miss a part of the posterior. {wider} step_size or a higher "
         "target_acceptance (kernel_options) helps.",
         share > 0.01,
+        DivergenceWarning if share > 0.01 else None,
     )
 
 
-def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _acceptance(record: RunRecord) -> Finding | None:
     target = target_acceptance(record)
     rate = float(np.mean(record.sample_stats["acceptance_rate"]))
     if target is None or abs(rate - target) <= ACCEPTANCE_TOLERANCE:
@@ -138,6 +168,7 @@ def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
             f"The acceptance rate, {rate:.2f}, is far below its target {target:.2f}: the step "
             "size is not adapted yet. Give it more warm-up (num_warmup).",
             rate < 0.1,
+            WarmupWarning if record.sample_stats["acceptance_rate"].size >= FEWEST_RATES else None,
         )
     # A divergence counts as rejected, so steps are short on purpose where there are some.
     if _step_is_at_its_bound(record) or np.any(record.sample_stats["diverging"]):
@@ -149,7 +180,7 @@ def _acceptance(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     )
 
 
-def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _biased(record: RunRecord) -> Finding | None:
     spec = KERNELS.get(record.settings.get("kernel", ""))
     if spec is None or spec.is_exact:
         return None
@@ -160,7 +191,7 @@ def _biased(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     )
 
 
-def _stopped(record: RunRecord, table: pd.DataFrame) -> Finding | None:
+def _stopped(record: RunRecord) -> Finding | None:
     if not record.interrupted:
         return None
     done = record.draws["f"].shape[1]

@@ -154,6 +154,9 @@ def test_proposals_that_are_not_finite_are_rejected_and_counted(name, bad):
         np.testing.assert_array_equal(state.position, start)
         assert state.potential == 0.7
         assert info.is_divergent
+        # All evaluations but the one that finds the start again.
+        shrinking = int(info.num_integration_steps) - int(info.is_accepted)
+        assert info.num_non_finite == (shrinking if name == "elliptical_slice" else 1)
         assert jnp.isfinite(info.acceptance_rate)
         # The slice shrinks until it finds its start again, which is a point of it.
         assert name == "elliptical_slice" or not info.is_accepted
@@ -214,6 +217,7 @@ def test_a_large_energy_difference_is_divergent(name):
         state = algorithm.init(jnp.ones(2))
         new_state, info = algorithm.step(jax.random.key(0), state)
         assert bool(info.is_divergent) == expected
+        assert info.num_non_finite == 0
         assert not info.is_accepted
         np.testing.assert_array_equal(new_state.position, state.position)
 

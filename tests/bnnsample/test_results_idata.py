@@ -40,7 +40,7 @@ def test_groups_variables_and_dimensions():
         "prior": {"f": (*draw, *points), "noise_scale": draw},
         "prior_predictive": {"y": (*draw, *points)},
         "sample_stats": dict.fromkeys(
-            ("acceptance_rate", "diverging", "lp", "step_size", "n_steps"), draw
+            ("acceptance_rate", "diverging", "non_finite", "lp", "step_size", "n_steps"), draw
         ),
         "observed_data": {"y": ("observation", "output")},
         "constant_data": {"x": ("observation", "x_dim_0"), "x_eval": ("eval_point", "x_dim_0")},
@@ -110,7 +110,7 @@ def test_arviz_takes_it(chains):
 
 def test_summary_covers_everything_but_single_readout_draws():
     record = make_record(m=2)
-    table = Result(record).summary()
+    table = Result(record).summary(round_to="none")
     assert {"mean", "sd", "ess_bulk", "ess_tail", "r_hat", "mcse_mean"} <= set(table.columns)
     names = {label.split("[")[0] for label in table.index}
     assert names == {"f_mean", "noise_scale", "projection", "hidden"}

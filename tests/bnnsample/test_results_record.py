@@ -93,6 +93,7 @@ def make_record(
         "sample_stats": {
             "acceptance_rate": np.full((chains, draws), 0.8, dtype),
             "diverging": np.zeros((chains, draws), bool),
+            "non_finite": np.zeros((chains, draws), np.int32),
             "lp": noise(chains, draws),
             "step_size": np.full((chains, draws), 0.3, dtype),
             "n_steps": np.full((chains, draws), 4, np.int32),

@@ -130,7 +130,9 @@ def test_float32_data_give_float32_results(kernel):
     record = result.record
     floats = [record.x, record.y, record.x_eval, *record.draws.values(), *record.prior.values()]
     floats += jax.tree.leaves((record.kept.parameters, record.moments))
-    floats += [v for k, v in record.sample_stats.items() if k not in ("diverging", "n_steps")]
+    floats += [
+        v for k, v in record.sample_stats.items() if k not in ("diverging", "non_finite", "n_steps")
+    ]
     assert {a.dtype for a in floats} == {np.dtype(np.float32)}
     assert all(np.isfinite(a).all() for a in record.draws.values())
     assert np.isfinite(record.sample_stats["lp"]).all()
