@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from bnnsample import _data
+from bnnsample._arguments import shown
 from bnnsample._standardize import Standardizer
 from bnnsample.likelihoods import Gaussian, Likelihood
 
@@ -50,7 +51,7 @@ def make_problem(
 ) -> Problem:
     """The problem of ``run``'s arguments; errors name the argument that cannot be meant."""
     if not isinstance(standardize, (bool, np.bool_)):
-        raise TypeError(f"standardize must be True or False, got {standardize!r}")
+        raise TypeError(f"standardize must be True or False, got {shown(standardize)}")
     likelihood = Gaussian() if likelihood is None else likelihood
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")

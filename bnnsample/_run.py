@@ -9,20 +9,20 @@ import jax
 import numpy as np
 from jax import Array
 
-from bnnsample._arguments import checked_counts, checked_seed, key_of
-from bnnsample._check_cold import check_cold
+from bnnsample._arguments import checked_choice, checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model, check_names
-from bnnsample._check_size import check_size
+from bnnsample._check_run import check_run, outlined
 from bnnsample._draw import Drawing, result_of
 from bnnsample._empirical_bayes import empirical_bayes
+from bnnsample._memory_plan import NUM_PRIOR_DRAWS
 from bnnsample._precision import precision
 from bnnsample._problem import Problem, make_problem
 from bnnsample._record import RunRecord
 from bnnsample._settings import settings_of
-from bnnsample.chains._importance import check_choice, choose_draws
-from bnnsample.chains._keep import plan_keep
+from bnnsample.chains._importance import choose_draws
+from bnnsample.chains._keep import KEEPS
 from bnnsample.chains._mapping import quiet_blas
-from bnnsample.chains._progress import Progress, resolve_progress
+from bnnsample.chains._progress import Progress, resolve_progress, state_memory
 from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
 from bnnsample.chains._resume import restore, save
 from bnnsample.chains._sampling import Sampler, SamplerState, fresh
@@ -36,7 +36,6 @@ from bnnsample.checkpoints import (
     identity_of,
 )
 from bnnsample.coordinates import (
-    Collapsed,
     Posterior,
     SurrogateRepriorised,
     checked_tempering,
@@ -52,8 +51,6 @@ from bnnsample.results._load import loaded
 from bnnsample.results._memory import Memory
 from bnnsample.results._stream import DrawStream, is_finished
 from ntk import check_backend
-
-NUM_PRIOR_DRAWS = 200
 
 
 def run(
@@ -119,7 +116,9 @@ def run(
             standard normals (Wenzel et al. 2020), but for unknowns whose prior has no quantile
             function in closed form (Gamma, say): over NumPyro's unconstrained coordinate; or
             ``"likelihood"`` alone.
-        progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
+        progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``. A bar
+            is preceded by a line on the memory that the run takes, which
+            ``result.settings["memory"]`` has in bytes.
         checkpoint_dir: a folder of this run's own. Draws are streamed to it (``draws.zarr``, which
             ``bnnsample.load`` and xarray read at any time), and the sampler's state is saved
             (Orbax). The same call again goes on where it stopped and ends with the same draws, bit
@@ -131,11 +130,13 @@ def run(
         A ``Result``: ``idata``, ``summary``, ``report``, ``predict`` and more.
 
     Raises:
-        TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
+        TypeError, ValueError: an argument that cannot be meant, or a run beyond the machine's
+            memory, before anything is compiled.
         FloatingPointError: no chain start with a finite potential was found.
         ImportanceSamplingError: ``kernel="importance"`` and k-hat above 0.7.
         CheckpointMismatchError: ``checkpoint_dir`` holds another run; says what differs.
         BlockingIOError: another process runs in ``checkpoint_dir``.
+        NotADirectoryError: ``checkpoint_dir`` is a file.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
     arguments = dict(locals())
@@ -144,6 +145,7 @@ def run(
     )
     seed = checked_seed(seed)
     progress = resolve_progress(progress)
+    keep = checked_choice("keep", keep, KEEPS)
     checkpoint_dir, checkpoint_every = checked_directory(checkpoint_dir, checkpoint_every)
     problem = make_problem(data, x_eval, standardize, likelihood)
     likelihood = problem.likelihood
@@ -155,20 +157,18 @@ def run(
     platform = jax.default_backend()
     with precision(problem.dtype), quiet_blas(platform), contextlib.ExitStack() as stack:
         check_model(model, problem.x, width)
-        x, y, evaluated = problem.arrays()
         check_names(model, likelihood)
+        x, y, evaluated = problem.arrays()
+        outline = outlined(posterior_type, model, likelihood, width, x, y, tempered)
+        plan, memory = check_run(
+            outline, spec, parameters, counts, init, keep, evaluated, platform,
+            streams=checkpoint_dir is not None,
+        )  # fmt: skip
         keys = jax.random.split(key_of(seed), 5)
         model, likelihood, fitted = empirical_bayes(
             model, likelihood, width, x, y, jax.random.fold_in(keys[4], 2**31 - 1)
         )
         posterior = posterior_type(model, likelihood, width, x, y, tempering=tempered)
-        _refuse_impossible(posterior, spec, parameters)
-        check_size(posterior)
-        check_cold(posterior)
-        if not spec.is_chain:
-            check_choice(posterior, parameters["num_proposals"], counts, init)
-        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
-        plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
         settings = settings_of(
             model,
             likelihood,
@@ -197,6 +197,8 @@ def run(
             if is_finished(directory.draws, counts["num_samples"]):
                 return loaded(directory.draws, model, likelihood, again)
             plan = plan._replace(stride=directory.identity["keep_stride"])
+        settings = {**settings, "memory": memory.plain()}
+        state_memory(progress, memory.statement())
         check_backend(platform)
         posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), platform)
         watch = make_watch(posterior, evaluated, keys[0])
@@ -212,7 +214,9 @@ def run(
             stream = DrawStream(directory.draws, frame, now(), plan.stride, state.num_draws)
             record, _ = drawing.run(state, counts["num_samples"], stream, progress)
             return Result(record, stream.created_at, again)
-        record, end = drawing.run(state, counts["num_samples"], Memory(), progress)
+        record, end = drawing.run(
+            state, counts["num_samples"], Memory(counts["num_samples"]), progress
+        )
         return result_of(drawing, record, end if spec.is_chain else None, now())
 
 
@@ -287,36 +291,6 @@ def _frame(
         warmup_seconds=warm.seconds,
         compile_seconds=warm.compile_seconds,
     )
-
-
-def _refuse_impossible(
-    posterior: Posterior, spec: KernelSpec, parameters: Mapping[str, Any]
-) -> None:
-    if spec.needs_units and (type(posterior) is not Collapsed or posterior.model.units is None):
-        raise ValueError(
-            f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
-            "coordinates='collapsed' and a model with units, such as bnnsample.models.mlp"
-        )
-    if spec.needs_surrogate and not isinstance(posterior, SurrogateRepriorised):
-        raise ValueError(
-            f"kernel {spec.name!r} moves readout and hidden layers in turn: it needs "
-            "coordinates='repriorised' and a likelihood that is not Gaussian; for a Gaussian one "
-            "the readout is drawn exactly in coordinates='collapsed'"
-        )
-    position = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
-    if spec.needs_dimensions and not jax.tree.leaves(position):
-        raise ValueError(
-            f"kernel {spec.name!r} has nothing to move: the model has no hidden parameters, and "
-            "the collapsed posterior with a known noise scale is drawn exactly; use the "
-            "default kernel='infinite_hmc'"
-        )
-    metric = parameters.get("inverse_mass_matrix")
-    size = sum(leaf.size for leaf in jax.tree.leaves(position))
-    if metric is not None and len(metric) != size:
-        raise ValueError(
-            f"kernel_options['inverse_mass_matrix'] needs one variance per coordinate of the "
-            f"chain, {size}, got {len(metric)}"
-        )
 
 
 def _prior(posterior: Posterior, watch, key) -> dict[str, np.ndarray]:
