@@ -115,7 +115,8 @@ def _checked_number(scale: Any, per_point: bool) -> np.ndarray:
         expected = "a positive number or a NumPyro distribution"
     array = as_numbers(scale)
     if array is None:
-        raise TypeError(f"scale must be {expected}, got {shown(scale)}")
+        got = shown(scale) if isinstance(scale, str) else type(scale).__name__
+        raise TypeError(f"scale must be {expected}, got {got}")
     if array.ndim > int(per_point):
         raise ValueError(
             f"scale must be {expected}, got shape {array.shape}"
