@@ -31,7 +31,7 @@ def check_cold(posterior: Posterior) -> None:
         prior = (unknown.log_correction(u) - u * u / 2) / tempering.prior_root**2
         return prior - surplus * jnp.log(unknown.value(u))
 
-    slope = jax.grad(log_density)(jnp.asarray(FAR_LEFT, posterior.y.dtype))
+    slope = jax.jit(jax.grad(log_density))(jnp.asarray(FAR_LEFT, posterior.y.dtype))
     # Written so that NaN fails.
     if not slope > 0:
         prior = type(unknown.prior).__name__

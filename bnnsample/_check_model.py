@@ -1,5 +1,6 @@
 """A model against its contract, by abstract evaluation: nothing is computed or compiled."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def check_model(model: Model, x: np.ndarray, width: Any) -> None:
         )
     key = jax.random.key(0)
     inputs = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    hidden = jax.eval_shape(lambda k, a: model.init_hidden(k, a, width), key, inputs)
+    hidden = _shapes("init", lambda k, a: model.init_hidden(k, a, width), key, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(hidden):
         name = jax.tree_util.keystr(path) or "h"
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype != x.dtype:
@@ -39,7 +40,7 @@ def check_model(model: Model, x: np.ndarray, width: Any) -> None:
             )
         if leaf.size == 0:
             raise ValueError(f"the model's init returned {name} of shape {leaf.shape}: empty")
-    phi = jax.eval_shape(model.hidden_features, hidden, inputs)
+    phi = _shapes("features", model.hidden_features, hidden, inputs)
     shape = getattr(phi, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] == 0:
         raise ValueError(
@@ -48,6 +49,18 @@ def check_model(model: Model, x: np.ndarray, width: Any) -> None:
         )
     if phi.dtype != x.dtype:
         raise TypeError(f"the model's features returned dtype {phi.dtype} for x of dtype {x.dtype}")
+
+
+def _shapes(name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of the model returns, as shapes; whatever it raises says whose it was."""
+    try:
+        return jax.eval_shape(fn, *arguments)
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raised = "" if type(error) in (TypeError, ValueError) else f"{type(error).__name__}: "
+        raise kind(
+            f"the model's {name} failed for x of shape {arguments[1].shape}: {raised}{error}"
+        ) from error
 
 
 def check_names(model: Model, likelihood: Likelihood) -> None:

@@ -10,26 +10,26 @@ import numpy as np
 
 def as_inputs(x: Any, name: str = "x") -> np.ndarray:
     """Inputs ``[n, ...]`` as a finite floating point array; ``[n]`` becomes ``[n, 1]``."""
-    array = _as_float(x, name)
+    array = as_float(x, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have shape [n, ...], got a single number")
     if array.ndim == 1:
         array = array[:, None]
     if array.shape[0] == 0 or array.size == 0:
         raise ValueError(f"{name} is empty, with shape {array.shape}; at least one data point")
-    _require_finite(array, name)
+    require_finite(array, name)
     return array
 
 
 def as_targets(y: Any, num_points: int) -> tuple[np.ndarray, bool]:
     """Targets as ``[n, d]``, and whether the user gave ``[n]``."""
-    array = _as_float(y, "y")
+    array = as_float(y, "y")
     if array.ndim not in (1, 2):
         raise ValueError(f"y must have shape [n] or [n, d], got {array.shape}")
     require_same_length(num_points, len(array))
     if array.size == 0:
         raise ValueError(f"y is empty, with shape {array.shape}")
-    _require_finite(array, "y")
+    require_finite(array, "y")
     return (array[:, None], True) if array.ndim == 1 else (array, False)
 
 
@@ -71,13 +71,26 @@ def cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return result
 
 
-def _as_float(values: Any, name: str) -> np.ndarray:
-    if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
+def as_numbers(values: Any) -> np.ndarray | None:
+    """Real numbers as an array of float64; None for anything else, text and booleans included."""
+    try:
+        array = np.asarray(values)
+        refused = np.ma.is_masked(values) or (
+            any(isinstance(value, (str, bytes, bool)) for value in array.flat)
+            if array.dtype == object
+            else array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16"
+        )
+        return None if refused else array.astype(np.float64)
+    except Exception:
+        return None
+
+
+def as_float(values: Any, name: str) -> np.ndarray:
+    """Real numbers as an array of floating point; errors have ``name``."""
     if np.ma.is_masked(values):
         raise ValueError(f"{name} is a masked array with missing values; remove or fill them")
     try:
-        array = np.asarray(values)
+        array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     except Exception as error:
         raise TypeError(f"{name} is not an array: {error}") from None
     if array.dtype == object:
@@ -102,15 +115,16 @@ def _objects_as_float(array: np.ndarray, name: str) -> np.ndarray:
         if any(isinstance(value, (str, bytes)) for value in array.flat):
             raise TypeError
         return array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be numeric, got an array of objects") from None
     except OverflowError:
         raise ValueError(f"{name} has numbers beyond the range of float64") from None
+    except Exception:
+        raise TypeError(f"{name} must be numeric, got an array of objects") from None
 
 
-def _require_finite(array: np.ndarray, name: str) -> None:
+def require_finite(array: np.ndarray, name: str) -> None:
+    """Raise ``ValueError`` at the first value that is not finite."""
     bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
+    if len(bad):
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"{name} has {len(bad)} values that are not finite; the first is "

@@ -92,12 +92,14 @@ class InMemory:
         more = checked_counts(num_samples=num_samples)["num_samples"]
         total = self.state.num_draws + more
         settings = {**self.record.settings, "num_samples": total}
+        # Of the run that it was.
+        settings.pop("memory", None)
         frame = dataclasses.replace(self.drawing.frame, settings=settings)
         drawing = dataclasses.replace(self.drawing, frame=frame)
         devices = self.drawing.sampler.devices
         with precision(self.record.x.dtype), quiet_blas(devices.platform), devices.as_default():
             start = _mapped(jnp.array, self.state)
-            output = Memory(self.record, self.created_at)
+            output = Memory(total, self.record, self.created_at)
             record, state = drawing.run(start, total, output, resolve_progress(progress))
         return warned(result_of(drawing, record, state, self.created_at))
 

@@ -24,19 +24,14 @@ def empirical_bayes(
     ``Psi Psi^T`` over ``NUM_NETWORKS`` prior draws of this width. Scales with a prior are moved
     along, without their priors, and then sampled as ever.
 
+    The likelihood is Gaussian where a scale is to be fitted: see ``outlined``.
+
     Raises:
-        ValueError: a likelihood that is not Gaussian, whose marginal likelihood is not known.
         FloatingPointError: no maximum was found.
     """
     wanted = (*model.to_fit, *likelihood.to_fit)
     if not wanted:
         return model, likelihood, {}
-    if not likelihood.is_gaussian:
-        raise ValueError(
-            f"{wanted[0]}='empirical-bayes' maximises a marginal likelihood that is known for "
-            f"Gaussian noise alone, got {type(likelihood).__name__}; give a NumPyro distribution "
-            "as a prior"
-        )
     starts = _starts(model, likelihood, y)
     kernel = _kernel(model, width, key)
 

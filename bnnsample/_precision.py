@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnnsample._arguments import checked_choice
+
 # Of data, states and potentials, and of the network's features where they have their own.
 DTYPES: dict[str, tuple[Any, Any]] = {
     "float64": (np.float64, None),
@@ -20,11 +22,7 @@ def checked_precision(precision: Any) -> tuple[np.dtype | None, Any]:
     """The dtypes of a run, both None: those of x."""
     if precision is None:
         return None, None
-    if not (isinstance(precision, str) and precision in DTYPES):
-        raise ValueError(
-            f"precision must be 'float64', 'float32', 'mixed' or None, got {precision!r}"
-        )
-    dtype, network_dtype = DTYPES[precision]
+    dtype, network_dtype = DTYPES[checked_choice("precision", precision, tuple(DTYPES))]
     return np.dtype(dtype), network_dtype
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from bnnsample import _data
+from bnnsample._arguments import shown
 from bnnsample._standardize import Standardizer
 from bnnsample.likelihoods import Gaussian, Likelihood
 
@@ -57,7 +58,7 @@ def make_problem(
     ``dtype`` is the run's; None: that of x.
     """
     if not isinstance(standardize, (bool, np.bool_)):
-        raise TypeError(f"standardize must be True or False, got {standardize!r}")
+        raise TypeError(f"standardize must be True or False, got {shown(standardize)}")
     likelihood = Gaussian() if likelihood is None else likelihood
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")

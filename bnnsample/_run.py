@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from jax import Array
 
-from bnnsample._arguments import checked_counts, checked_seed, key_of
-from bnnsample._check_cold import check_cold
+from bnnsample._arguments import checked_choice, checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model, check_names
-from bnnsample._check_size import check_size
+from bnnsample._check_run import check_run, outlined
 from bnnsample._draw import Drawing, result_of
 from bnnsample._empirical_bayes import empirical_bayes
+from bnnsample._memory_plan import NUM_PRIOR_DRAWS
 from bnnsample._precision import checked_precision
 from bnnsample._precision import precision as in_precision
 from bnnsample._problem import Problem, make_problem
@@ -22,10 +22,10 @@ from bnnsample._processes import from_first, is_first
 from bnnsample._record import RunRecord
 from bnnsample._settings import settings_of
 from bnnsample.chains._devices import Devices, resolve_devices
-from bnnsample.chains._importance import check_choice, choose_draws
-from bnnsample.chains._keep import plan_keep
+from bnnsample.chains._importance import choose_draws
+from bnnsample.chains._keep import KEEPS
 from bnnsample.chains._mapping import quiet_blas
-from bnnsample.chains._progress import Progress, resolve_progress
+from bnnsample.chains._progress import Progress, resolve_progress, state_memory
 from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
 from bnnsample.chains._resume import restore, save
 from bnnsample.chains._sampling import Sampler, SamplerState, fresh
@@ -39,7 +39,6 @@ from bnnsample.checkpoints import (
     identity_of,
 )
 from bnnsample.coordinates import (
-    Collapsed,
     Posterior,
     SurrogateRepriorised,
     checked_tempering,
@@ -56,8 +55,6 @@ from bnnsample.results._memory import Memory
 from bnnsample.results._stream import is_finished, stream_of
 from bnnsample.results._warn import warned
 from ntk import check_backend
-
-NUM_PRIOR_DRAWS = 200
 
 
 def run(
@@ -128,7 +125,9 @@ def run(
         precision: ``"float64"`` or ``"float32"`` for everything; ``"mixed"``: the network in
             float32, by the fastest products the device has (TF32 on NVIDIA, bfloat16 on TPU), and
             the rest, the n x n algebra above all, in float64. None: the dtype of x.
-        progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``.
+        progress: True (a bar), False, or an object with ``start``, ``update`` and ``close``. A bar
+            is preceded by a line on the memory that the run takes, which
+            ``result.settings["memory"]`` has in bytes.
         devices: where chains run: a list of JAX's devices, over which they are spread evenly, or a
             ``jax.sharding.Mesh`` with the axes ``"chains"`` and ``"data"``, whose second splits
             the rows of the data of each chain. None: as many of all devices as divide
@@ -150,11 +149,13 @@ def run(
             ``StuckChainWarning``, ...); ``report()`` says the same.
 
     Raises:
-        TypeError, ValueError: an argument that cannot be meant, before anything is compiled.
+        TypeError, ValueError: an argument that cannot be meant, or a run beyond the machine's
+            memory, before anything is compiled.
         FloatingPointError: no chain start with a finite potential was found.
         ImportanceSamplingError: ``kernel="importance"`` and k-hat above 0.7.
         CheckpointMismatchError: ``checkpoint_dir`` holds another run; says what differs.
         BlockingIOError: another process runs in ``checkpoint_dir``.
+        NotADirectoryError: ``checkpoint_dir`` is a file.
         ntk.BackendError: the JAX backend computes wrong numbers.
     """
     arguments = dict(locals())
@@ -164,15 +165,16 @@ def run(
     seed = checked_seed(seed)
     devices = resolve_devices(devices, counts["num_chains"])
     progress = resolve_progress(progress if is_first() else False)
+    keep = checked_choice("keep", keep, KEEPS)
     checkpoint_dir, checkpoint_every = checked_directory(checkpoint_dir, checkpoint_every)
     dtype, network_dtype = checked_precision(precision)
     problem = make_problem(data, x_eval, standardize, likelihood, dtype)
     likelihood = problem.likelihood
     coordinates, posterior_type = chosen(coordinates, likelihood)
     tempered = checked_tempering(temperature, tempering)
-    if isinstance(kernel, str) and kernel == "auto":
-        kernel = "alternating" if posterior_type is SurrogateRepriorised else "infinite_hmc"
+    kernel = _chosen_kernel(kernel, posterior_type)
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
+    make = functools.partial(posterior_type, tempering=tempered, network_dtype=network_dtype)
     platform = devices.platform
     with (
         in_precision(problem.dtype),
@@ -181,18 +183,18 @@ def run(
         contextlib.ExitStack() as stack,
     ):
         check_model(model, problem.x, width)
-        x, y, evaluated = problem.arrays()
         check_names(model, likelihood)
+        x, y, evaluated = problem.arrays()
+        outline = outlined(make, model, likelihood, width, x, y)
+        plan, memory = check_run(
+            outline, spec, parameters, counts, init, keep, evaluated, platform,
+            streams=checkpoint_dir is not None,
+        )  # fmt: skip
         keys = jax.random.split(key_of(seed), 5)
         model, likelihood, fitted = empirical_bayes(
             model, likelihood, width, x, y, jax.random.fold_in(keys[4], 2**31 - 1)
         )
-        posterior = posterior_type(
-            model, likelihood, width, x, y, tempering=tempered, network_dtype=network_dtype
-        )
-        _refuse_impossible(posterior, spec, parameters, counts, init)
-        template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
-        plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
+        posterior = make(model, likelihood, width, x, y)
         settings = settings_of(
             model,
             likelihood,
@@ -222,7 +224,8 @@ def run(
             if from_first(functools.partial(is_finished, directory.draws, counts["num_samples"])):
                 return loaded(directory.draws, model, likelihood, again)
             plan = plan._replace(stride=directory.identity["keep_stride"])
-        settings["devices"] = devices.describe()
+        settings |= {"devices": devices.describe(), "memory": memory.plain()}
+        state_memory(progress, memory.statement())
         check_backend(platform)
         posterior = fitted_to_prior(posterior, jax.random.fold_in(keys[1], 2**31 - 1), devices)
         watch = make_watch(posterior, evaluated, keys[0])
@@ -238,8 +241,16 @@ def run(
             stream = stream_of(directory.draws, frame, now(), plan.stride, state.num_draws)
             record, _ = drawing.run(state, counts["num_samples"], stream, progress)
             return warned(Result(record, stream.created_at, again))
-        record, end = drawing.run(state, counts["num_samples"], Memory(), progress)
+        record, end = drawing.run(
+            state, counts["num_samples"], Memory(counts["num_samples"]), progress
+        )
         return warned(result_of(drawing, record, end if spec.is_chain else None, now()))
+
+
+def _chosen_kernel(kernel: Any, posterior_type: type[Posterior]) -> Any:
+    if not isinstance(kernel, str) or kernel != "auto":
+        return kernel
+    return "alternating" if posterior_type is SurrogateRepriorised else "infinite_hmc"
 
 
 def _again(arguments: dict[str, Any], num_samples: int, progress: Any) -> Result:
@@ -313,49 +324,6 @@ def _frame(
         warmup_seconds=warm.seconds,
         compile_seconds=warm.compile_seconds,
     )
-
-
-def _refuse_impossible(
-    posterior: Posterior,
-    spec: KernelSpec,
-    parameters: Mapping[str, Any],
-    counts: dict[str, int],
-    init: Any,
-) -> None:
-    if spec.needs_units and (type(posterior) is not Collapsed or posterior.model.units is None):
-        raise ValueError(
-            f"kernel {spec.name!r} moves the units of the last hidden layer: it needs "
-            "coordinates='collapsed' and a model with units, such as bnnsample.models.mlp"
-        )
-    if spec.needs_units and posterior.network_dtype is not None:
-        raise ValueError(
-            f"kernel {spec.name!r} sums over units in the precision of the data: use "
-            "precision='float64' or another kernel"
-        )
-    if spec.needs_surrogate and not isinstance(posterior, SurrogateRepriorised):
-        raise ValueError(
-            f"kernel {spec.name!r} moves readout and hidden layers in turn: it needs "
-            "coordinates='repriorised' and a likelihood that is not Gaussian; for a Gaussian one "
-            "the readout is drawn exactly in coordinates='collapsed'"
-        )
-    position = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
-    if spec.needs_dimensions and not jax.tree.leaves(position):
-        raise ValueError(
-            f"kernel {spec.name!r} has nothing to move: the model has no hidden parameters, and "
-            "the collapsed posterior with a known noise scale is drawn exactly; use the "
-            "default kernel='infinite_hmc'"
-        )
-    metric = parameters.get("inverse_mass_matrix")
-    size = sum(leaf.size for leaf in jax.tree.leaves(position))
-    if metric is not None and len(metric) != size:
-        raise ValueError(
-            f"kernel_options['inverse_mass_matrix'] needs one variance per coordinate of the "
-            f"chain, {size}, got {len(metric)}"
-        )
-    check_size(posterior)
-    check_cold(posterior)
-    if not spec.is_chain:
-        check_choice(posterior, parameters["num_proposals"], counts, init)
 
 
 def _prior(posterior: Posterior, watch, key) -> dict[str, np.ndarray]:

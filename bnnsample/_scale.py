@@ -8,6 +8,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
+from bnnsample._arguments import shown
+from bnnsample._data import as_numbers
 from bnnsample._unknowns import Unknown
 
 NOISE_SCALE = "noise_scale"
@@ -111,11 +113,10 @@ def _checked_number(scale: Any, per_point: bool) -> np.ndarray:
     expected = "a positive number, one per data point, or a NumPyro distribution"
     if not per_point:
         expected = "a positive number or a NumPyro distribution"
-    try:
-        array = np.asarray(scale, dtype=float)
-    except (TypeError, ValueError):
-        got = repr(scale) if isinstance(scale, str) else type(scale).__name__
-        raise TypeError(f"scale must be {expected}, got {got}") from None
+    array = as_numbers(scale)
+    if array is None:
+        got = shown(scale) if isinstance(scale, str) else type(scale).__name__
+        raise TypeError(f"scale must be {expected}, got {got}")
     if array.ndim > int(per_point):
         raise ValueError(
             f"scale must be {expected}, got shape {array.shape}"
@@ -126,7 +127,9 @@ def _checked_number(scale: Any, per_point: bool) -> np.ndarray:
             )
         )
     if array.size == 0 or not np.isfinite(array).all() or (array <= 0).any():
-        raise ValueError(f"scale must be positive and finite (a standard deviation), got {scale!r}")
+        raise ValueError(
+            f"scale must be positive and finite (a standard deviation), got {shown(scale)}"
+        )
     return array
 
 

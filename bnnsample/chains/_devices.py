@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from bnnsample._arguments import shown
 from bnnsample._processes import are_several
 from bnnsample.chains._mapping import map_chains
 from bnnsample.coordinates import Posterior
@@ -145,12 +146,12 @@ def resolve_devices(devices: Any, num_chains: int) -> Devices:
         mesh = _checked_mesh(devices)
     elif isinstance(devices, Sequence) and all(isinstance(d, jax.Device) for d in devices):
         if not devices or len(set(devices)) < len(devices):
-            raise ValueError(f"devices must be one or more, each once, got {devices!r}")
+            raise ValueError(f"devices must be one or more, each once, got {shown(devices)}")
         mesh = _mesh(devices)
     else:
         raise TypeError(
             "devices must be None, a list of JAX's devices or a jax.sharding.Mesh with axes "
-            f"'chains' and 'data', got {devices!r}"
+            f"'chains' and 'data', got {shown(devices)}"
         )
     if num_chains % mesh.shape[CHAINS]:
         raise ValueError(

@@ -9,6 +9,9 @@ AUTO_BUDGET_BYTES = 256 * 2**20
 DEVICE_BUFFER_BYTES = 64 * 2**20
 
 
+KEEPS = ("auto", "all", "none")
+
+
 class KeepPlan(NamedTuple):
     """Every ``stride``-th draw is kept; ``stride`` 0 keeps none."""
 
@@ -30,22 +33,12 @@ def plan_keep(keep: str, template: Any, num_chains: int, num_samples: int) -> Ke
     ``"auto"`` keeps every draw that fits ``AUTO_BUDGET_BYTES`` on the host over all chains,
     evenly thinned, and one draw per chain at least.
 
-    Raises:
-        ValueError: an unknown ``keep``, or ``"all"`` beyond the machine's available memory.
+    Whether ``"all"`` fits is for ``check_memory`` to say.
     """
-    if keep not in ("auto", "all", "none"):
-        raise ValueError(f"keep must be 'auto', 'all' or 'none', got {keep!r}")
     size = tree_bytes(template)
     if keep == "none":
         return KeepPlan(0, size)
     if keep == "all":
-        total, available = size * num_chains * num_samples, available_bytes()
-        if total > available:
-            raise ValueError(
-                f"keep='all' needs {total / 2**30:.2f} GiB for {num_chains} chains of "
-                f"{num_samples} draws of {size / 2**20:.2f} MiB each, more than the "
-                f"{available / 2**30:.2f} GiB available; use keep='auto', thin= or fewer samples"
-            )
         return KeepPlan(1, size)
     affordable = max(1, AUTO_BUDGET_BYTES // max(1, size * num_chains))
     stride = -(-num_samples // affordable)

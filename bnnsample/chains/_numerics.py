@@ -29,9 +29,9 @@ def with_checks(record: RunRecord, posterior: Posterior, states: Any) -> RunReco
         checked = check_potentials(posterior, states, jax.default_backend())
         if checked is not None:
             changes = {"potential_error": checked.error, "potentials_checked": checked.num_states}
-    if not changes.get("potential_error", 0.0) <= LARGEST_ERROR or _saw_non_finite(record):
-        if jax.tree.leaves(states.position):
-            changes["condition"] = worst_condition(posterior, states.position)
+    in_doubt = not changes.get("potential_error", 0.0) <= LARGEST_ERROR or _saw_non_finite(record)
+    if in_doubt and jax.tree.leaves(states.position):
+        changes["condition"] = worst_condition(posterior, states.position)
     return dataclasses.replace(record, **changes) if changes else record
 
 

@@ -1,5 +1,6 @@
 """Progress of a run, as a replaceable object."""
 
+import sys
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
@@ -42,6 +43,10 @@ class Bar:
         self._bar = tqdm(total=total, desc=phase, unit="draw", dynamic_ncols=True)
         self._is_fresh = True
 
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
     def update(self, steps: int, info: dict[str, Any]) -> None:
         if self._is_fresh:
             # The first chunk's time is mostly compilation: the rate counts from its end.
@@ -54,6 +59,13 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def state_memory(progress: Progress, statement: str) -> None:
+    """What a run will keep and need, for a progress that takes notes: it has ``note(text)``."""
+    note = getattr(progress, "note", None)
+    if callable(note):
+        note(statement)
 
 
 def resolve_progress(progress: Any) -> Progress:

@@ -12,6 +12,7 @@ from bnnsample.repriorisation._readout import predict_from_factor
 
 NUM_PROJECTIONS = 20
 NUM_HIDDEN_WEIGHTS = 20
+SIGNS_AT_ONCE = 2**20
 Pytree = Any
 
 
@@ -34,11 +35,17 @@ def make_watch(posterior: Posterior, x_eval: Array | None, key: Array) -> Watch:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     count = min(NUM_HIDDEN_WEIGHTS, size)
     chosen = np.sort(rng.choice(size, count, replace=False)) if size else np.zeros(0)
-    signs = [
-        jnp.asarray(rng.choice(np.array([-1, 1], np.int8), leaf.size))
-        for leaf in jax.tree.leaves(template)
-    ]
+    signs = [jnp.asarray(_signs(rng, leaf.size)) for leaf in jax.tree.leaves(template)]
     return Watch(x_eval, signs, jnp.asarray(chosen, jnp.int32))
+
+
+def _signs(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Random signs of one byte; in pieces, since NumPy draws them from indices of eight."""
+    signs = np.empty(size, np.int8)
+    for start in range(0, size, SIGNS_AT_ONCE):
+        part = signs[start : start + SIGNS_AT_ONCE]
+        part[:] = rng.choice(np.array([-1, 1], np.int8), len(part))
+    return signs
 
 
 def quantities(
@@ -116,7 +123,7 @@ def project(signs: list[Array], parameters: Pytree, count: int = NUM_PROJECTIONS
         padded = jnp.pad(signed, (head, -(head + leaf.size) % count))
         sums = sums + jnp.sum(padded.reshape(-1, count), axis=0)
         start += leaf.size
-    members = np.bincount(np.arange(total) % count, minlength=count)
+    members = (total - np.arange(count) + count - 1) // count
     return sums / jnp.asarray(np.sqrt(members), sums.dtype)
 
 

@@ -5,6 +5,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from bnnsample._arguments import checked_number
 from bnnsample._processes import all_see, are_several, from_first
 from bnnsample.checkpoints._identity import Identity, claim
 from bnnsample.checkpoints._saver import Checkpoints, OrbaxCheckpoints
@@ -90,13 +91,8 @@ def _locks(file: IO[str]) -> bool:
 
 def checked_directory(path: Any, every_seconds: Any) -> tuple[Path | None, float]:
     """Where and how often, checked before anything is written."""
-    try:
-        seconds = float(every_seconds)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"checkpoint_every must be a number of seconds, got {every_seconds!r}"
-        ) from None
-    if isinstance(every_seconds, bool) or not (np.isfinite(seconds) and seconds >= 0):
+    seconds = checked_number("checkpoint_every", every_seconds, "a number of seconds")
+    if not (np.isfinite(seconds) and seconds >= 0):
         raise ValueError(
             f"checkpoint_every must be a number of seconds, 0 or more, got {every_seconds!r}"
         )
@@ -104,6 +100,8 @@ def checked_directory(path: Any, every_seconds: Any) -> tuple[Path | None, float
         return None, seconds
     try:
         path = Path(path)
+        if "\0" in str(path):
+            raise ValueError(f"checkpoint_dir={str(path)!r} has a null character")
     except TypeError:
         raise TypeError(f"checkpoint_dir must be a path, got {type(path).__name__}") from None
     from_first(lambda: _check_contents(path))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bnnsample._arguments import shown
 from bnnsample.coordinates._collapsed import Collapsed
 from bnnsample.coordinates._posterior import Posterior
 from bnnsample.coordinates._repriorised import Repriorised
@@ -27,7 +28,9 @@ def chosen(coordinates: Any, likelihood: Likelihood) -> tuple[str, type[Posterio
     """
     names = ("auto", *COORDINATES)
     if not isinstance(coordinates, str) or coordinates not in names:
-        raise ValueError(f"unknown coordinates {coordinates!r}; expected one of {', '.join(names)}")
+        raise ValueError(
+            f"unknown coordinates {shown(coordinates)}; expected one of {', '.join(names)}"
+        )
     if likelihood.is_gaussian:
         name = "collapsed" if coordinates == "auto" else coordinates
         return name, COORDINATES[name]

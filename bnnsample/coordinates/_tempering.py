@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnnsample._arguments import checked_number, shown
+
 TEMPERINGS = ("posterior", "likelihood")
 Pytree = Any
 
@@ -68,17 +70,12 @@ def checked_tempering(temperature: Any, tempering: Any) -> Tempering:
     Raises:
         TypeError, ValueError: a temperature that is not a positive number, or another name.
     """
-    if isinstance(temperature, (bool, str)):
-        raise TypeError(f"temperature must be a number, got {temperature!r}")
-    try:
-        number = float(temperature)
-    except (TypeError, ValueError):
-        raise TypeError(f"temperature must be a number, got {temperature!r}") from None
+    number = checked_number("temperature", temperature)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
-    if tempering not in TEMPERINGS:
+        raise ValueError(f"temperature must be positive and finite, got {shown(temperature)}")
+    if not isinstance(tempering, str) or tempering not in TEMPERINGS:
         raise ValueError(
             f"tempering must be one of {', '.join(TEMPERINGS)}: what is raised to the power "
-            f"1 / temperature, got {tempering!r}"
+            f"1 / temperature, got {shown(tempering)}"
         )
     return Tempering(number, tempering)

@@ -1,12 +1,13 @@
 """The kernels of ``run`` by name, and their options."""
 
 import math
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from bnnsample._arguments import checked_index, checked_number, shown
+from bnnsample._data import as_numbers
 from bnnsample.kernels import _blackjax, _importance, _prior_exact
 from bnnsample.kernels._spec import KernelSpec
 
@@ -61,7 +62,7 @@ def resolve_kernel(
     if isinstance(name, str) and name.lower() in STOCHASTIC_GRADIENT:
         raise ValueError(f"kernel {name!r} is not here. {ALL_DATA}")
     if not isinstance(name, str) or name not in KERNELS:
-        raise ValueError(f"unknown kernel {name!r}; expected one of {', '.join(KERNELS)}")
+        raise ValueError(f"unknown kernel {shown(name)}; expected one of {', '.join(KERNELS)}")
     spec = KERNELS[name]
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"kernel_options must be a dict, got {type(options).__name__}")
@@ -72,14 +73,14 @@ def resolve_kernel(
         raise ValueError(f"kernel_options[{unknown[0]!r}]: {ALL_DATA}")
     if unknown:
         raise ValueError(
-            f"kernel {name!r} has no option {unknown[0]!r}; its options are "
+            f"kernel_options: kernel {name!r} has no option {shown(unknown[0])}; its options are "
             f"{', '.join(sorted(valid))}"
         )
     target = options.pop("target_acceptance", None)
     if target is None:
         target = spec.target_acceptance
     else:
-        target = _number("target_acceptance", target)
+        target = checked_number("target_acceptance", target)
         if not 0 < target < 1:
             raise ValueError(f"target_acceptance must lie between 0 and 1, got {target!r}")
     for option, value in options.items():
@@ -91,24 +92,18 @@ def resolve_kernel(
 def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
     label = f"kernel_options[{option!r}] of {kernel!r}"
     if option in COUNTS:
-        try:
-            if isinstance(value, (bool, np.bool_)):
-                raise TypeError
-            value = operator.index(value)
-        except TypeError:
-            raise TypeError(f"{label} must be an int, got {value!r}") from None
+        value = checked_index(label, value)
         if not 1 <= value < 2**31:
-            raise ValueError(f"{label} must be at least 1 and below 2**31, got {value}")
+            raise ValueError(f"{label} must be at least 1 and below 2**31, got {shown(value)}")
         return value
     if option == "inverse_mass_matrix":
-        try:
-            array = np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
-            raise TypeError(f"{label} must be a vector of numbers, got {value!r}") from None
+        array = as_numbers(value)
+        if array is None:
+            raise TypeError(f"{label} must be a vector of numbers, got {shown(value)}")
         if array.ndim != 1 or not np.isfinite(array).all() or (array <= 0).any():
             raise ValueError(f"{label} must be a vector of positive variances")
         return array
-    value = _number(label, value)
+    value = checked_number(label, value)
     low_ok = value >= 0 if option in ("jitter", "damping") else value > 0
     if not math.isfinite(value) or not low_ok:
         raise ValueError(f"{label} must be positive and finite, got {value!r}")
@@ -117,12 +112,3 @@ def _checked(kernel: str, option: str, value: Any, spec: KernelSpec) -> Any:
     if option == "jitter" and value >= 1:
         raise ValueError(f"{label} must be below 1, got {value}")
     return value
-
-
-def _number(label: str, value: Any) -> float:
-    try:
-        if isinstance(value, (bool, np.bool_, str)):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{label} must be a number, got {value!r}") from None

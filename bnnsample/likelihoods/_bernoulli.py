@@ -27,7 +27,7 @@ class Bernoulli(Likelihood):
         self.classes = checked_classes(classes)
         if self.classes is not None and len(self.classes) != 2:
             raise ValueError(
-                f"Bernoulli() needs two classes, got {len(self.classes)}: "
+                f"Bernoulli() needs two classes, got {len(self.classes)} in classes: "
                 f"{list(self.classes)}; Categorical() takes more"
             )
 
@@ -51,6 +51,11 @@ class Bernoulli(Likelihood):
         if known is None and set(labels.tolist()) <= {0, 1}:
             known = (0, 1)
         classes, codes = encoded(labels, known)
+        if len(classes) != 2:
+            raise ValueError(
+                f"Bernoulli() needs two classes, got {len(classes)} in y: {list(classes)}; "
+                "Categorical() takes more"
+            )
         return Bernoulli(classes), codes[:, None].astype(float), np.ndim(y) == 1
 
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:

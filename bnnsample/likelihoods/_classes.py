@@ -20,13 +20,19 @@ def checked_classes(classes: Any) -> tuple[Label, ...] | None:
         return None
     if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
         raise TypeError(f"classes must be a sequence of labels, got {type(classes).__name__}")
-    labels = tuple(_label(value, "classes") for value in classes)
+    try:
+        values = tuple(classes)
+    except Exception:
+        raise TypeError(
+            f"classes must be a sequence of labels, got {type(classes).__name__}"
+        ) from None
+    labels = tuple(_label(value, "classes") for value in values)
     if len({type(label) for label in labels}) > 1:
         raise TypeError("classes must be all strings or all ints")
     if len(set(labels)) < len(labels):
         raise ValueError(f"classes must be distinct, got {list(labels)}")
     if len(labels) < 2:
-        raise ValueError(f"at least two classes are needed, got {list(labels)}")
+        raise ValueError(f"classes: at least two are needed, got {list(labels)}")
     return labels
 
 
@@ -71,7 +77,9 @@ def encoded(labels: np.ndarray, classes: tuple[Label, ...] | None) -> tuple[tupl
         ValueError: a label outside the classes, or fewer than two classes.
     """
     if classes is None:
-        classes = checked_classes(sorted(set(labels.tolist())))
+        classes = tuple(sorted(set(labels.tolist())))
+        if len(classes) < 2:
+            raise ValueError(f"y must have at least two classes, got {list(classes)} alone")
     code = {label: i for i, label in enumerate(classes or ())}
     outside = [label for label in labels if label not in code]
     if outside:

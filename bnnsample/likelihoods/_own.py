@@ -1,6 +1,5 @@
 """Likelihoods of the user's own: a NumPyro distribution, or a log density, of the outputs."""
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from bnnsample import _data
+from bnnsample._arguments import checked_index, shown
 from bnnsample._lenient import lenient
 from bnnsample._scale import check_prior
 from bnnsample._unknowns import Unknown
@@ -110,7 +110,7 @@ class _FromNumPyro(_Own):
         values = {
             name: unknown.value(jnp.zeros((), y.dtype)) for name, unknown in self.unknowns.items()
         }
-        given = lenient(lambda f: self._distribution(f, **values))(f)
+        given = _tried("distribution", lambda f: self._distribution(f, **values), f)
         if not isinstance(given, dist.Distribution):
             raise TypeError(
                 f"distribution(f) must return a NumPyro distribution, got {type(given).__name__}"
@@ -142,7 +142,7 @@ class _FromNumPyro(_Own):
 
         try:
             found = jax.eval_shape(lenient(drawn), more).shape
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise ValueError(f"{hint} raised {type(error).__name__}: {error}") from error
         if found != (len(f) + 1, *shape[1:]):
             raise ValueError(
@@ -191,7 +191,13 @@ class _FromLogProb(_Own):
         f = jax.ShapeDtypeStruct((len(y), self.num_outputs(y)), y.dtype)
         target = jax.ShapeDtypeStruct(y.shape, y.dtype)
         values = self._shapes_of_values(y.dtype)
-        got = jax.eval_shape(lambda y, f, v: lenient(self._log_prob)(y, f, **v), target, f, values)
+        got = _tried(
+            "log_prob",
+            lambda *given: jax.eval_shape(lambda y, f, v: self._log_prob(y, f, **v), *given),
+            target,
+            f,
+            values,
+        )
         if getattr(got, "shape", None) != (len(y),):
             raise ValueError(
                 f"log_prob(y, f) must return shape [n] = ({len(y)},) for y {y.shape} and f "
@@ -205,7 +211,13 @@ class _FromLogProb(_Own):
         """``sample`` and ``mean``, where they are given."""
         if self._sample is not None:
             key = jax.eval_shape(lambda: jax.random.key(0))
-            got = jax.eval_shape(lambda k, f, v: lenient(self._sample)(k, f, **v), key, f, values)
+            got = _tried(
+                "sample",
+                lambda *given: jax.eval_shape(lambda k, f, v: self._sample(k, f, **v), *given),
+                key,
+                f,
+                values,
+            )
             shape = getattr(got, "shape", None)
             if shape != y.shape and not (shape == (len(y),) and y.shape[1] == 1):
                 raise ValueError(
@@ -213,7 +225,12 @@ class _FromLogProb(_Own):
                     f"{shape or type(got).__name__}"
                 )
         if self._mean is not None:
-            got = jax.eval_shape(lambda f, v: lenient(self._mean)(f, **v), f, values)
+            got = _tried(
+                "mean",
+                lambda *given: jax.eval_shape(lambda f, v: self._mean(f, **v), *given),
+                f,
+                values,
+            )
             shape = getattr(got, "shape", None)
             if not shape or shape[0] != len(y) or len(shape) > 2:
                 raise ValueError(
@@ -242,15 +259,21 @@ class _FromLogProb(_Own):
         return None
 
 
+def _tried(name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
+    """A function of the user's, called once before a run; whatever it raises says whose it was."""
+    try:
+        return lenient(fn)(*arguments)
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} of the likelihood raised {type(error).__name__}: {error}") from error
+
+
 def _outputs(num_outputs: Any) -> int | None:
     if num_outputs is None:
         return None
-    try:
-        count = operator.index(num_outputs)
-    except TypeError:
-        raise TypeError(f"num_outputs must be an int, got {num_outputs!r}") from None
-    if count < 1:
-        raise ValueError(f"num_outputs must be at least 1, got {count}")
+    count = checked_index("num_outputs", num_outputs)
+    if not 1 <= count < 2**31:
+        raise ValueError(f"num_outputs must be at least 1 and below 2**31, got {shown(count)}")
     return count
 
 

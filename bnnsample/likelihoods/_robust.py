@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
+from bnnsample._arguments import checked_number, shown
 from bnnsample._scale import Scale
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._from_distribution import FromDistribution
@@ -25,11 +25,9 @@ class StudentT(FromDistribution):
     standardizes = True
 
     def __init__(self, df: float = 4.0, scale: Any = None):
-        if isinstance(df, bool) or not isinstance(df, (int, float, np.integer, np.floating)):
-            raise TypeError(f"df must be a number, got {type(df).__name__}")
-        if not (df > 0 and math.isfinite(df)):
-            raise ValueError(f"df must be positive and finite, got {df}")
-        self.df = float(df)
+        self.df = checked_number("df", df)
+        if not (self.df > 0 and math.isfinite(self.df)):
+            raise ValueError(f"df must be positive and finite, got {shown(df)}")
         self._scale = Scale(scale)
 
     @property

@@ -1,40 +1,27 @@
 """Checks of model arguments."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import SupportsIndex
 
+from bnnsample._arguments import checked_index, checked_number, shown
 from bnnsample.models._model import Width
 
 
 def check_standard_deviation(name: str, value: float, positive: bool = False) -> None:
     """Raise ``ValueError`` unless ``value`` is finite and non-negative (or positive)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        got = repr(value) if isinstance(value, str) else type(value).__name__
-        raise TypeError(f"{name} must be a number, got {got}") from None
+    number = checked_number(name, value)
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         sign = "positive" if positive else "non-negative"
-        raise ValueError(f"{name} must be a finite {sign} standard deviation, got {value!r}")
+        raise ValueError(f"{name} must be a finite {sign} standard deviation, got {shown(value)}")
 
 
 def checked_depth(depth: SupportsIndex) -> int:
     """``depth`` as an int of at least 1."""
-    try:
-        depth = _index(depth)
-    except TypeError:
-        raise TypeError(f"depth must be an int, got {depth!r}") from None
+    depth = checked_index("depth", depth)
     if depth < 1:
-        raise ValueError(f"depth must be at least 1 hidden layer, got {depth}")
+        raise ValueError(f"depth must be at least 1 hidden layer, got {shown(depth)}")
     return depth
-
-
-def _index(width: SupportsIndex) -> int:
-    if isinstance(width, bool):
-        raise TypeError
-    return operator.index(width)
 
 
 def widths_of(width: Width, depth: int) -> tuple[int, ...]:
@@ -45,16 +32,16 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
         ValueError: a width below 1 or beyond 2**31, or a sequence whose length is not ``depth``.
     """
     try:
-        if isinstance(width, Sequence) and not isinstance(width, str):
-            widths = tuple(_index(w) for w in width)
+        if isinstance(width, Sequence) and not isinstance(width, (str, bytes, bytearray)):
+            widths = tuple(checked_index("width", w) for w in width)
         else:
-            widths = (_index(width),) * depth
+            widths = (checked_index("width", width),) * depth
     except TypeError:
-        raise TypeError(f"width must be an int or one int per layer, got {width!r}") from None
+        raise TypeError(f"width must be an int or one int per layer, got {shown(width)}") from None
     if len(widths) != depth:
         raise ValueError(f"width has {len(widths)} entries, but the network has {depth} layers")
     if any(w < 1 for w in widths):
-        raise ValueError(f"width must be at least 1, got {width!r}")
+        raise ValueError(f"width must be at least 1, got {shown(width)}")
     if any(w >= 2**31 for w in widths):
-        raise ValueError(f"width must be below 2**31, got {width!r}")
+        raise ValueError(f"width must be below 2**31, got {shown(width)}")
     return widths

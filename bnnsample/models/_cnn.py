@@ -7,6 +7,7 @@ from typing import Any
 
 from jax import Array
 
+from bnnsample._arguments import shown
 from bnnsample.models._checks import checked_depth
 from bnnsample.models._model import Model
 from bnnsample.models._named import named
@@ -60,7 +61,7 @@ def cnn(
         readout_bias_std=readout_bias_std,
     )
     if not isinstance(pooling, str) or pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {shown(pooling)}")
     conv, act = Conv(window, strides, padding), Activation(activation)
 
     def network(s: dict[str, Any]) -> Layer:

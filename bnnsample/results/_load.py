@@ -24,10 +24,14 @@ def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = 
 
     Raises:
         FileNotFoundError: nothing at ``path``.
+        TypeError: ``path`` is no path.
         ValueError: not a result, one of a newer format, one that is truncated or damaged, or a
             ``model`` that does not fit the stored parameters.
     """
-    path = Path(path)
+    try:
+        path = Path(path)
+    except TypeError:
+        raise TypeError(f"path must be a path, got {type(path).__name__}") from None
     if (path / DRAWS).is_dir():
         path = path / DRAWS
     return loaded(path, model, likelihood)

@@ -1,12 +1,13 @@
 """Draws kept in memory, and what becomes of a run's draws in general."""
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
+import jax
 import numpy as np
 
 from bnnsample._record import KeptParameters, RunRecord
-from bnnsample.chains._sink import Block, Blocks, join
+from bnnsample.chains._sink import Block, join
 from bnnsample.results._idata import now
 
 
@@ -26,20 +27,47 @@ class Output(Protocol):
 
 
 class Memory:
-    """Draws in lists, joined at the end, after those of ``earlier``."""
+    """Draws in arrays of their final size, each number held once; after those of ``earlier``.
 
-    def __init__(self, earlier: RunRecord | None = None, created_at: str | None = None) -> None:
+    Args:
+        num_samples: draws per chain that will come, those of ``earlier`` included; if fewer do,
+            the rest of the arrays is never written, and takes no memory.
+    """
+
+    def __init__(
+        self, num_samples: int, earlier: RunRecord | None = None, created_at: str | None = None
+    ) -> None:
         self.created_at = created_at or now()
-        self._blocks = Blocks([] if earlier is None else [block_of(earlier)])
+        self._num_samples = num_samples
+        self._arrays: Any = None
+        self._kept: list[Block] = []
+        self._count = 0
+        if earlier is not None:
+            self.add(block_of(earlier))
 
     def add(self, block: Block) -> None:
-        self._blocks.add(block)
+        new = {"draws": block.draws, "sample_stats": block.sample_stats}
+        if self._arrays is None:
+            self._arrays = jax.tree.map(self._empty, new)
+        length = next(iter(block.sample_stats.values())).shape[1]
+        at = slice(self._count, self._count + length)
+        for array, values in zip(jax.tree.leaves(self._arrays), jax.tree.leaves(new), strict=True):
+            array[:, at] = values
+        self._count += length
+        if block.kept is not None:
+            self._kept.append(Block({}, {}, block.kept, block.kept_draws))
 
     def commit(self, record: RunRecord) -> None:
         pass
 
     def finish(self, record: RunRecord) -> RunRecord:
-        return with_draws(record, join(self._blocks))
+        arrays = jax.tree.map(lambda a: a[:, : self._count], self._arrays)
+        kept = join(self._kept) if self._kept else Block({}, {}, None, np.zeros(0, np.int64))
+        self._arrays, self._kept = None, []
+        return with_draws(record, kept._replace(**arrays))
+
+    def _empty(self, array: np.ndarray) -> np.ndarray:
+        return np.empty((array.shape[0], self._num_samples, *array.shape[2:]), array.dtype)
 
 
 def block_of(record: RunRecord) -> Block:

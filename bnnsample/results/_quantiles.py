@@ -13,6 +13,7 @@ from bnnsample.results._per_draw import as_sampled, checked_inputs, kept_draws_a
 
 # Observations drawn for each kept draw.
 NUM_OBSERVATIONS = 4
+BLOCK_BYTES = 256 * 2**20
 
 
 def quantiles(record: RunRecord, x: Any, probabilities: Any) -> np.ndarray:
@@ -24,23 +25,47 @@ def quantiles(record: RunRecord, x: Any, probabilities: Any) -> np.ndarray:
         raise ValueError(f"probabilities must lie between 0 and 1, got {probabilities!r}")
     if isinstance(posterior.likelihood, (Categorical, Bernoulli)):
         raise ValueError("quantiles() are of numbers; predict() gives probabilities of classes")
-    sampled = new_observations(record, checked_inputs(record, x))
-    if sampled is None:
+    values = observed_quantiles(record, checked_inputs(record, x), at)
+    if values is None:
         raise ValueError(
             "quantiles() needs new observations, which cannot be drawn at these inputs: the noise "
             "is given per data point, or the likelihood has no sample="
         )
-    values = np.quantile(sampled, at, axis=0)
     return values[..., 0] if record.y_was_vector and values.shape[-1] == 1 else values
 
 
-def new_observations(record: RunRecord, x: np.ndarray) -> np.ndarray | None:
-    """Draws of targets ``[s, m, t]`` in y's units; None where they cannot be made."""
-    posterior, _ = require_kept(record)
+def observed_quantiles(record: RunRecord, x: np.ndarray, at: np.ndarray) -> np.ndarray | None:
+    """Quantiles ``[..., m, t]`` of new observations; None where they cannot be drawn.
+
+    Points are taken in blocks whose draws fit ``BLOCK_BYTES``.
+    """
+    _, kept = require_kept(record)
+    draws = kept.parameters["readout"].shape[0] * len(kept.draws) * NUM_OBSERVATIONS
+    per_point = draws * record.y.shape[1] * record.y.dtype.itemsize
+    size = max(1, BLOCK_BYTES // max(per_point, 1))
+    if size < len(x) and new_observations(record, x[:1]) is None:
+        # Noise given per data point goes with all of the data, in their order.
+        size = len(x)
+    blocks = []
+    for start in range(0, len(x), size):
+        sampled = new_observations(record, x[start : start + size], start)
+        if sampled is None:
+            return None
+        blocks.append(np.quantile(sampled, at, axis=0, overwrite_input=True))
+    return np.concatenate(blocks, axis=at.ndim)
+
+
+def new_observations(record: RunRecord, x: np.ndarray, number: int = 0) -> np.ndarray | None:
+    """Draws of targets ``[s, m, t]`` in y's units; None where they cannot be made.
+
+    ``number`` of the block of points makes its noise its own.
+    """
+    posterior, kept = require_kept(record)
     at_training = np.array_equal(x, record.x)
-    drawn = []
+    count = kept.parameters["readout"].shape[0] * len(kept.draws) * NUM_OBSERVATIONS
+    drawn: Any = None
     with as_sampled(record):
-        key = jax.random.key(0)
+        key = jax.random.key(number)
         for i, draw in enumerate(kept_draws_at(record, x)):
             centre = draw.mean if posterior.likelihood.is_gaussian else draw.f
             spread = np.sqrt(draw.variance).astype(centre.dtype)
@@ -48,8 +73,11 @@ def new_observations(record: RunRecord, x: np.ndarray) -> np.ndarray | None:
             y = _sample(posterior.likelihood, at_training, keys, centre, spread, draw.unknowns)
             if y is None:
                 return None
-            drawn.append(np.asarray(y))
-    return record.standardizer.undo_values(np.concatenate(drawn))
+            undone = record.standardizer.undo_values(np.asarray(y))
+            # In place: the draws of a block are held once.
+            drawn = np.empty((count, *undone.shape[1:]), undone.dtype) if drawn is None else drawn
+            drawn[i * NUM_OBSERVATIONS : (i + 1) * NUM_OBSERVATIONS] = undone
+    return drawn
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

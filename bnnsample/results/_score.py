@@ -4,7 +4,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bnnsample import _data
@@ -17,7 +16,7 @@ from bnnsample.results._per_draw import (
     kept_draws_at,
     require_kept,
 )
-from bnnsample.results._quantiles import new_observations
+from bnnsample.results._quantiles import observed_quantiles
 
 NUM_BINS = 15
 COVERED = (0.5, 0.9)
@@ -33,13 +32,15 @@ def score(record: RunRecord, x: Any, y: Any) -> dict[str, float]:
         raise ValueError(f"y must have {record.y.shape[1]} targets per point, got {targets.shape}")
     observed = record.standardizer.targets(targets)
     with as_sampled(record):
-        scored = [
-            (_log_density(likelihood, observed, draw), draw.mean)
-            for draw in kept_draws_at(record, x)
-        ]
-    density = np.stack([log_density for log_density, _ in scored]).astype(np.float64)
-    mean = np.asarray(np.mean([centre for _, centre in scored], axis=0, dtype=np.float64))
-    pointwise = logsumexp(density, axis=0) - np.log(len(density))
+        # Summed as they come: memory does not grow with the number of draws.
+        count, density = 0, np.full(len(x), -np.inf)
+        total: Any = 0.0
+        for draw in kept_draws_at(record, x):
+            count += 1
+            density = np.logaddexp(density, _log_density(likelihood, observed, draw))
+            total = total + draw.mean.astype(np.float64)
+    mean = np.asarray(total / count)
+    pointwise = density - np.log(count)
     pointwise = record.standardizer.undo_log_density(pointwise)
     result = {"lppd": float(pointwise.sum()), "nll": float(-pointwise.mean())}
     if isinstance(likelihood, Categorical):
@@ -92,11 +93,11 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 def _coverage(record: RunRecord, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Share of targets inside the central intervals of new observations."""
-    sampled = new_observations(record, x)
-    if sampled is None:
+    ends = [(1 - level) / 2 for level in COVERED] + [(1 + level) / 2 for level in COVERED]
+    found = observed_quantiles(record, x, np.asarray(ends))
+    if found is None:
         return {}
     result = {}
-    for level in COVERED:
-        low, high = np.quantile(sampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    for level, low, high in zip(COVERED, found, found[len(COVERED) :], strict=False):
         result[f"coverage_{100 * level:.0f}"] = float(((low <= y) & (y <= high)).mean())
     return result

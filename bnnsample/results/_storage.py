@@ -108,9 +108,13 @@ def read_record(
     """The record as saved, and when it was created; see ``load``."""
     groups, metadata = _zarr.read(path)
     try:
+        for name in ("settings", "adapted", "counters"):
+            if not isinstance(metadata[name], Mapping):
+                raise ValueError(f"{name} is of type {type(metadata[name]).__name__}")
         return _to_record(groups, metadata, model, likelihood), metadata["created_at"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    except Exception as error:
+        # What is stored may be anything, and wrong in any way.
+        raise ValueError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _to_record(

@@ -167,6 +167,8 @@ class Conv(Weighted):
         object.__setattr__(self, "strides", check_whole("strides", self.strides, len(self.window)))
         if len(self.window) > 3:
             raise ValueError(f"window must have at most three spatial axes, got {self.window}")
+        if not isinstance(self.padding, str):
+            raise TypeError(f"padding must be a name, got {type(self.padding).__name__}")
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
 

@@ -115,7 +115,7 @@ def test_a_stored_run_computes_in_its_precision(tmp_path, mixed):
 
 @pytest.mark.parametrize("precision", ["double", 64, np.float64, ["mixed"]])
 def test_another_precision_is_refused(precision):
-    with pytest.raises(ValueError, match="precision must be 'float64', 'float32', 'mixed' or None"):
+    with pytest.raises(ValueError, match="precision must be 'float64', 'float32' or 'mixed'"):
         run(precision, np.float64)
 
 
