@@ -60,9 +60,10 @@ def new_observations(record: RunRecord, x: np.ndarray, number: int = 0) -> np.nd
 
     ``number`` of the block of points makes its noise its own.
     """
-    posterior, _ = require_kept(record)
+    posterior, kept = require_kept(record)
     at_training = np.array_equal(x, record.x)
-    drawn = []
+    count = kept.parameters["readout"].shape[0] * len(kept.draws) * NUM_OBSERVATIONS
+    drawn: Any = None
     with as_sampled(record):
         key = jax.random.key(number)
         for i, draw in enumerate(kept_draws_at(record, x)):
@@ -72,8 +73,11 @@ def new_observations(record: RunRecord, x: np.ndarray, number: int = 0) -> np.nd
             y = _sample(posterior.likelihood, at_training, keys, centre, spread, draw.unknowns)
             if y is None:
                 return None
-            drawn.append(np.asarray(y))
-    return record.standardizer.undo_values(np.concatenate(drawn))
+            undone = record.standardizer.undo_values(np.asarray(y))
+            # In place: the draws of a block are held once.
+            drawn = np.empty((count, *undone.shape[1:]), undone.dtype) if drawn is None else drawn
+            drawn[i * NUM_OBSERVATIONS : (i + 1) * NUM_OBSERVATIONS] = undone
+    return drawn
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

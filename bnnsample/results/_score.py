@@ -33,7 +33,8 @@ def score(record: RunRecord, x: Any, y: Any) -> dict[str, float]:
     observed = record.standardizer.targets(targets)
     with as_sampled(record):
         # Summed as they come: memory does not grow with the number of draws.
-        count, density, total = 0, np.full(len(x), -np.inf), np.float64(0)
+        total: Any = np.float64(0)
+        count, density = 0, np.full(len(x), -np.inf)
         for draw in kept_draws_at(record, x):
             count += 1
             density = np.logaddexp(density, _log_density(likelihood, observed, draw))
