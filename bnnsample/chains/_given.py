@@ -39,9 +39,9 @@ def checked_starts(posterior: Posterior, init: Any, num_chains: int) -> list[Sta
     if isinstance(init, (list, tuple)):
         if len(init) != num_chains:
             raise ValueError(f"init has {len(init)} starts, but num_chains is {num_chains}")
-        starts = [_arrays(start, dtype) for start in init]
+        starts = [_arrays(start, dtype, f"init of chain {c}") for c, start in enumerate(init)]
     elif isinstance(init, Mapping):
-        stacked = _arrays(init, dtype)
+        stacked = _arrays(init, dtype, "init")
         _check_leading_size(stacked, num_chains)
         starts = [jax.tree.map(lambda a, c=c: a[c], stacked) for c in range(num_chains)]
     else:
@@ -51,7 +51,7 @@ def checked_starts(posterior: Posterior, init: Any, num_chains: int) -> list[Sta
     return starts
 
 
-def _arrays(start: Any, dtype: Any) -> Start:
+def _arrays(start: Any, dtype: Any, label: str) -> Start:
     """A start with NumPy arrays of real and finite numbers for leaves."""
     if not isinstance(start, Mapping):
         raise TypeError(f"init: a start must be a mapping, got {type(start).__name__}")
@@ -62,11 +62,11 @@ def _arrays(start: Any, dtype: Any) -> Start:
         leaves, structure = jax.tree_util.tree_flatten_with_path(dict(start))
     except Exception as error:
         raise TypeError(f"init: a start must be a pytree of arrays: {error}") from None
-    return jax.tree.unflatten(structure, [_array(path, leaf, dtype) for path, leaf in leaves])
+    named = [(f"{label}: {jax.tree_util.keystr(path)}", leaf) for path, leaf in leaves]
+    return jax.tree.unflatten(structure, [_array(name, leaf, dtype) for name, leaf in named])
 
 
-def _array(path: Any, value: Any, dtype: Any) -> np.ndarray:
-    name = f"init: {jax.tree_util.keystr(path)}"
+def _array(name: str, value: Any, dtype: Any) -> np.ndarray:
     try:
         array = _data.as_float(value, name)
     except TypeError as error:

@@ -114,7 +114,7 @@ def read_record(
         return _to_record(groups, metadata, model, likelihood), metadata["created_at"]
     except Exception as error:
         # What is stored may be anything, and wrong in any way.
-        raise ValueError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
 
 
 def _to_record(

@@ -303,7 +303,12 @@ def test_init_as_list_as_stack_and_as_positions_agree(base, coordinates):
 
 def test_a_start_that_is_not_finite_names_its_chain(base):
     starts = [base.parameters(0, 0), base.parameters(1, 1)]
-    starts[1]["hidden"][0]["bias"] = starts[1]["hidden"][0]["bias"].at[2].set(np.nan)
+    bias = starts[1]["hidden"][0]["bias"]
+    starts[1]["hidden"][0]["bias"] = bias.at[2].set(np.nan)
+    with pytest.raises(ValueError, match=r"init of chain 1: .*'bias'.* not finite.*nan"):
+        run(init=starts)
+    # Finite itself, but not what the network makes of it.
+    starts[1]["hidden"][0]["bias"] = bias.at[2].set(np.finfo(bias.dtype).max / 10)
     with pytest.raises(FloatingPointError, match=r"init: .*not finite where chain 1 starts"):
         run(init=starts)
 
