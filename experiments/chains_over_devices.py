@@ -1,7 +1,8 @@
 """How much faster chains are over several devices than on one: the CPU as one device per core.
 
-Each device computes in a thread of its own. The same run, on the first device and on all of them in
-turn, in one process; sampling alone is timed, and the draws are compared.
+The same run, on the first device with all threads of the process held to one core, and on all
+devices with a core each, in turn, in one process; sampling alone is timed, and the draws are
+compared.
 
     python -m experiments.chains_over_devices --width 1024 --n-train 256
 """
@@ -65,6 +66,7 @@ def measure(options: argparse.Namespace) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in results}
     for _ in range(options.rounds):
         for name, result in results.items():
+            hold_to(1 if result is results["one device"] else options.devices)
             before = result.sampling_seconds
             results[name] = longer = result.extend(options.draws)
             seconds[name].append(longer.sampling_seconds - before)
@@ -75,6 +77,12 @@ def measure(options: argparse.Namespace) -> None:
     print(f"one / {len(devices)}: {median:.2f} (quartiles {low:.2f} to {high:.2f})")
     f, g = (np.asarray(r.idata.posterior["f_mean"]) for r in results.values())
     print(f"largest difference of E[f | h] between them: {np.abs(f - g).max():.2g}")
+
+
+def hold_to(num_cores: int) -> None:
+    """All threads of this process run on so many cores."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), range(num_cores))
 
 
 if __name__ == "__main__":

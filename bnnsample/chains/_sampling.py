@@ -97,6 +97,8 @@ class Sampler:
             self.capacity = self._capacity(posterior, watch, start.states, num_chains, num_samples)
         states, moments = spread((start.states, start.moments))
         now, interrupted = start._replace(states=states, moments=moments), False
+        # The program may have run before, for the draws that these follow.
+        earlier = self.program.run_seconds
         progress.start("sampling", num_samples)
         try:
             if now.num_draws:
@@ -120,7 +122,7 @@ class Sampler:
                     moments,
                     now.num_draws + length,
                     now.num_gradients + int(block.sample_stats["n_steps"].sum()),
-                    start.seconds + self.program.run_seconds,
+                    start.seconds + self.program.run_seconds - earlier,
                 )
                 progress.update(length, _info(block.sample_stats))
                 if save is not None:
