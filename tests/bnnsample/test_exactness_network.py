@@ -94,7 +94,7 @@ def assert_agree(draws, noise, outputs=1):
 
 
 CASES = [
-    ("collapsed", "unknown"),
+    pytest.param("collapsed", "unknown", marks=pytest.mark.slow),
     pytest.param("standard", "known", marks=pytest.mark.slow),
     pytest.param("repriorised", "known", marks=pytest.mark.slow),
     pytest.param("collapsed", "known", marks=pytest.mark.slow),

@@ -80,6 +80,7 @@ def test_two_classes_score_alike_either_way():
     assert found["lppd"] == pytest.approx(np.log(np.where(code, p, 1 - p)).sum(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_quantiles_of_a_student_t():
     result = run(Y, likelihoods.StudentT(4.0, 0.3), standardize=True)
     got = result.quantiles(X_NEW, [0.1, 0.5, 0.9])

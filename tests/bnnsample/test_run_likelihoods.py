@@ -293,6 +293,7 @@ def test_functions_of_the_users_take_their_own_unknowns_alone(name):
     np.testing.assert_allclose(at["log_likelihood"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_standardised_means_and_log_scales_follow_the_units_of_y():
     """Targets in other units: the same draws, means and spreads in those units."""
     shift, factor = 1000.0, 100.0

@@ -324,6 +324,7 @@ def test_a_chain_that_rejects_everything_does_not_take_endless_trajectories():
     assert step_size <= 1.1e-6
 
 
+@pytest.mark.slow
 def test_the_default_call_on_noisy_data_with_few_units():
     """Its warm-up once stood still: noise of 0.5, 32 units, 200 points."""
     rng = np.random.default_rng(0)
