@@ -162,6 +162,9 @@ def test_extended_runs_are_longer_ones(name, tmp_path):
     assert_same(whole(name), longer)
     assert short.record.draws["f"].shape[1] == NUM_SAMPLES - 10
     assert longer.settings["num_samples"] == NUM_SAMPLES
+    # The draws of both are the whole of what the program ran for.
+    ran = longer._extend.drawing.sampler.program.run_seconds
+    assert longer.sampling_seconds == pytest.approx(ran, rel=1e-9)
     assert_same(longer.extend(3), on_disk.extend(13))
 
 
@@ -276,7 +279,7 @@ def test_folders_that_cannot_be_meant(finished, tmp_path):
         ({"checkpoint_every": -1}, ValueError),
         ({"checkpoint_every": np.nan}, ValueError),
         ({"checkpoint_every": "often"}, TypeError),
-        ({"checkpoint_every": True}, ValueError),
+        ({"checkpoint_every": True}, TypeError),
     ):
         with pytest.raises(error, match=next(iter(options))):
             run("infinite_hmc", **options)
