@@ -1,12 +1,12 @@
 """The table and the figure of the likelihood speed experiment."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiments._csv import read_csv
 from experiments._plot import save
 
 Row = dict[str, Any]
@@ -35,20 +35,8 @@ MIXED = 1.05
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of an earlier run with numbers as numbers, NaN where it had no such column."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    texts = {"data", "method", "setting"}
-    whole = {"width", "num_draws", "num_gradients"}
-
-    def value(column: str, text: str | None) -> Any:
-        if column in texts:
-            return text
-        return int(text) if column in whole and text else float(text or "nan")
-
-    return [{column: value(column, row.get(column)) for column in COLUMNS} for row in found]
+    """Rows of an earlier run, NaN where it had no such column."""
+    return read_csv(path, COLUMNS, ("width", "num_draws", "num_gradients"))
 
 
 def cell(row: Row) -> tuple[str, float, int]:

@@ -23,11 +23,12 @@ import bnnsample
 from bnnsample.likelihoods import Gaussian
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.theory import TheoryComparison
+from experiments._csv import write_csv
 from experiments._data import Data, load
 from experiments._function_space_plot import plot_function_space
 from experiments._options import folder, positive, whole
 from experiments._plot import save
-from experiments.width_scaling import N_TRAIN, NOISE, write_csv
+from experiments.width_scaling import N_TRAIN, NOISE
 
 Row = dict[str, Any]
 COLUMNS = (

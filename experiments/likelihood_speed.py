@@ -32,6 +32,7 @@ import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
+from experiments._csv import write_csv
 from experiments._data import Data, load
 from experiments._likelihood_table import (
     COLUMNS,
@@ -49,7 +50,6 @@ from experiments._likelihood_table import (
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
 from experiments._options import folder, whole, write_settings
-from experiments.width_scaling import write_csv
 
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 

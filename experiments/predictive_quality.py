@@ -26,7 +26,6 @@ settings and versions.
 """
 
 import argparse
-import csv
 import functools
 import json
 import math
@@ -45,9 +44,9 @@ import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
 from experiments import _ensemble, _tasks
+from experiments._csv import read_csv, write_csv
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
-from experiments.width_scaling import write_csv
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -268,13 +267,8 @@ def of_ensemble(name: str, split: Split, seed: int, options: argparse.Namespace)
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of an earlier run with numbers as numbers."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    kinds = {"data": str, "method": str, "setting": str, "split": int}
-    return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in found]
+    """Rows of an earlier run."""
+    return read_csv(path, COLUMNS, ("split",))
 
 
 def table(rows: list[Row]) -> str:

@@ -16,7 +16,6 @@ them a pass through the network counts as one. Writes a CSV and a PNG.
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import numpy as np
 import bnnsample
 from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
+from experiments._csv import read_csv, write_csv
 from experiments._data import Data, load
 from experiments._measure import Bench
 from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         noise = options.noise_scale or NOISE[name]
         new_rows, result = measure_width(data, width, noise, options)
         rows += new_rows
-        write_csv(path, rows)
+        write_csv(path, rows, COLUMNS)
     if not _tasks.is_whole(options):
         return rows
     if result is not None:
@@ -209,24 +209,8 @@ def table_line(row: Row) -> str:
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of an earlier run, numbers as numbers."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    kinds = {"data": str, "method": str, "setting": str}
-    kinds |= dict.fromkeys(("width", "num_draws", "num_gradients"), int)
-    return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in found]
-
-
-def write_csv(path: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:
-    """The rows as a CSV, written whole or not at all."""
-    temporary = path.with_suffix(".csv.part")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+    """Rows of an earlier run."""
+    return read_csv(path, COLUMNS, ("width", "num_draws", "num_gradients"))
 
 
 if __name__ == "__main__":

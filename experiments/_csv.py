@@ -1,0 +1,38 @@
+"""Tables of rows as CSV, written whole, and read back as they were."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+TEXTS = ("data", "method", "setting")
+
+
+def read_csv(path: Path, columns: Iterable[str], whole: Sequence[str]) -> list[Row]:
+    """Rows of an earlier run, none where there was none.
+
+    Columns of ``TEXTS`` are text, those of ``whole`` ints, and others floats: NaN where the file
+    has no such column.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+
+    def value(column: str, text: str | None) -> Any:
+        if column in TEXTS:
+            return text
+        return int(text) if column in whole and text else float(text or "nan")
+
+    return [{column: value(column, row.get(column)) for column in columns} for row in found]
+
+
+def write_csv(path: Path, rows: list[Row], columns: Sequence[str]) -> None:
+    """The rows as a CSV, written whole or not at all."""
+    temporary = path.with_suffix(".csv.part")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
