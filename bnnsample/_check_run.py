@@ -8,6 +8,7 @@ from jax import Array
 
 from bnnsample._check_cold import check_cold
 from bnnsample._memory_plan import MemoryPlan, check_memory, plan_memory
+from bnnsample.chains._devices import Devices
 from bnnsample.chains._given import checked_starts
 from bnnsample.chains._importance import check_choice
 from bnnsample.chains._keep import KeepPlan, plan_keep
@@ -25,7 +26,7 @@ def check_run(
     init: Any,
     keep: str,
     x_eval: Array | None,
-    platform: str,
+    devices: Devices,
     streams: bool,
 ) -> tuple[KeepPlan, MemoryPlan]:
     """Which draws a run keeps, and the memory that it takes.
@@ -42,8 +43,8 @@ def check_run(
         checked_starts(posterior, init, counts["num_chains"])
     template = jax.eval_shape(posterior.prior_parameters, jax.random.key(0))
     plan = plan_keep(keep, template, counts["num_chains"], counts["num_samples"])
-    memory = plan_memory(posterior, plan, counts, x_eval, platform, streams)
-    check_memory(memory, posterior, keep, counts, streams)
+    memory = plan_memory(posterior, plan, counts, x_eval, devices, streams)
+    check_memory(memory, posterior, keep, counts, devices, streams)
     return plan, memory
 
 

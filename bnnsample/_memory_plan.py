@@ -1,5 +1,6 @@
 """What a run will keep and need, in bytes: said, and refused, before anything is compiled."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from jax import Array
 from bnnsample._arguments import shown
 from bnnsample._gradient_memory import gradient_bytes
 from bnnsample.chains import _keep
+from bnnsample.chains._devices import CHAINS, Devices
 from bnnsample.chains._keep import DEVICE_BUFFER_BYTES, KeepPlan, tree_bytes
 from bnnsample.chains._quantities import NUM_HIDDEN_WEIGHTS, Watch, quantities
 from bnnsample.coordinates import Posterior, Standard
@@ -38,6 +40,7 @@ class MemoryPlan:
         device: on the device at most, over all chains: ``gradient`` (estimated), ``states``,
             ``moments``, ``buffers``, ``prior``, ``data``.
         shared: device and host are one: CPU.
+        own_share: of ``device``, what is on this process's devices.
     """
 
     draws: dict[str, int]
@@ -45,6 +48,7 @@ class MemoryPlan:
     host: dict[str, int]
     device: dict[str, int]
     shared: bool
+    own_share: float = 1.0
 
     @property
     def host_bytes(self) -> int:
@@ -77,7 +81,7 @@ def plan_memory(
     plan: KeepPlan,
     counts: Mapping[str, int],
     x_eval: Array | None,
-    platform: str,
+    devices: Devices,
     streams: bool,
 ) -> MemoryPlan:
     """The plan of a run, from shapes alone.
@@ -100,7 +104,8 @@ def plan_memory(
     data = sum(a.size * a.dtype.itemsize for a in (posterior.x, posterior.y))
     data += 0 if x_eval is None else x_eval.size * x_eval.dtype.itemsize
     moved = tree_bytes(position)
-    at_once = min(chains, jax.local_device_count()) if platform == "cpu" else chains
+    shared = devices.platform == "cpu"
+    at_once = min(chains, devices.mesh.shape[CHAINS]) if shared else chains
     return MemoryPlan(
         draws,
         kept,
@@ -119,21 +124,27 @@ def plan_memory(
             "prior": prior,
             "data": data + parameters // (chains * itemsize),
         },
-        shared=platform == "cpu",
+        shared=shared,
+        own_share=len(devices.own) / devices.mesh.size,
     )
 
 
 def check_memory(
-    memory: MemoryPlan, posterior: Posterior, keep: str, counts: Mapping[str, int], streams: bool
+    memory: MemoryPlan,
+    posterior: Posterior,
+    keep: str,
+    counts: Mapping[str, int],
+    devices: Devices,
+    streams: bool,
 ) -> None:
     """Raise ``ValueError`` where a run is beyond the machine's memory, with what is cheaper."""
-    available, on_device = _keep.available_bytes(), device_available_bytes()
-    host = memory.host_bytes + (memory.device_bytes if memory.shared else 0)
+    available, on_device = _keep.available_bytes(), device_available_bytes(devices)
+    parts = dict(memory.host)
+    if memory.shared:
+        for name, size in memory.device.items():
+            parts[name] = parts.get(name, 0) + math.ceil(memory.own_share * size)
+    host = sum(parts.values())
     if host > available:
-        parts = {f"{name}": size for name, size in memory.host.items()}
-        if memory.shared:
-            for name, size in memory.device.items():
-                parts[name] = parts.get(name, 0) + size
         needed, limit, where = host, available, "memory"
     elif not memory.shared and on_device is not None and memory.device_bytes > on_device:
         parts, needed, limit = memory.device, memory.device_bytes, on_device
@@ -157,12 +168,13 @@ def check_memory(
     )
 
 
-def device_available_bytes() -> int | None:
-    """Free memory of all local devices together; None where they do not say."""
-    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+def device_available_bytes(devices: Devices) -> int | None:
+    """Free memory of all devices together, which are loaded alike; None where they do not say."""
+    stats = [device.memory_stats() or {} for device in devices.own]
     if any("bytes_limit" not in found for found in stats):
         return None
-    return sum(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats)
+    free = [found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats]
+    return min(free) * devices.mesh.size
 
 
 def shown_bytes(size: float) -> str:

@@ -187,7 +187,7 @@ def run(
         x, y, evaluated = problem.arrays()
         outline = outlined(make, model, likelihood, width, x, y)
         plan, memory = check_run(
-            outline, spec, parameters, counts, init, keep, evaluated, platform,
+            outline, spec, parameters, counts, init, keep, evaluated, devices,
             streams=checkpoint_dir is not None,
         )  # fmt: skip
         keys = jax.random.split(key_of(seed), 5)

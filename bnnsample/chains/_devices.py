@@ -42,9 +42,14 @@ class Devices:
         return self.mesh.size == 1
 
     @property
+    def own(self) -> list[jax.Device]:
+        """Those of this process."""
+        return [d for d in self.mesh.devices.flat if d.process_index == jax.process_index()]
+
+    @property
     def local(self) -> jax.Device:
         """Where this process does what is not spread."""
-        return next(d for d in self.mesh.devices.flat if d.process_index == jax.process_index())
+        return self.own[0]
 
     def as_default(self) -> contextlib.AbstractContextManager:
         """What is not spread is done by ``local``."""

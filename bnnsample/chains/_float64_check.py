@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bnnsample._processes import to_host
 from bnnsample.chains._keep import tree_bytes
 from bnnsample.coordinates import Posterior
 
@@ -59,15 +60,20 @@ def _sample(states: Any) -> tuple[Any, np.ndarray]:
     count = jax.tree.leaves(states)[0].shape[0]
     per_state = max(tree_bytes(states.position) // count, 1)
     count = int(np.clip(MOST_BYTES // per_state, 1, min(count, MOST_STATES)))
-    positions = jax.tree.map(lambda a: np.asarray(a[:count]), states.position)
+    positions = some_to_host(states.position, count)
     if hasattr(states, "potential"):
-        return positions, np.asarray(states.potential[:count], np.float64)
+        return positions, some_to_host(states.potential, count).astype(np.float64)
     # BlackJAX's states have the log density, the Gaussian's part included.
-    density = np.asarray(states.logdensity[:count], np.float64)
+    density = some_to_host(states.logdensity, count).astype(np.float64)
     leaves = [
         np.asarray(leaf, np.float64).reshape(count, -1) for leaf in jax.tree.leaves(positions)
     ]
     return positions, -density - sum(np.sum(leaf * leaf, axis=1) for leaf in leaves) / 2
+
+
+def some_to_host(tree: Any, count: int = MOST_STATES) -> Any:
+    """The first chains' arrays on the host, whichever devices, and processes, they are on."""
+    return to_host(jax.tree.map(lambda a: a[:count], tree))
 
 
 def _as_float64(tree: Any) -> Any:

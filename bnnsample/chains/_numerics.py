@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from bnnsample._processes import to_host
 from bnnsample._record import RunRecord
 from bnnsample.chains._breakdown import worst_condition
-from bnnsample.chains._float64_check import MOST_STATES, check_potentials
+from bnnsample.chains._float64_check import check_potentials, some_to_host
 from bnnsample.coordinates import Posterior
 
 # Of a potential, in nats: a Metropolis test is then off by a tenth of its log probability.
@@ -23,15 +22,13 @@ def with_checks(record: RunRecord, posterior: Posterior, states: Any) -> RunReco
     something was not finite, the condition number of the readout's factorisation is found.
     """
     changes: dict[str, Any] = {}
-    # Whichever devices, and processes, they are on.
-    states = to_host(jax.tree.map(lambda a: a[:MOST_STATES], states))
     if posterior.y.dtype == np.float32:
         checked = check_potentials(posterior, states, jax.default_backend())
         if checked is not None:
             changes = {"potential_error": checked.error, "potentials_checked": checked.num_states}
     in_doubt = not changes.get("potential_error", 0.0) <= LARGEST_ERROR or _saw_non_finite(record)
     if in_doubt and jax.tree.leaves(states.position):
-        changes["condition"] = worst_condition(posterior, states.position)
+        changes["condition"] = worst_condition(posterior, some_to_host(states.position))
     return dataclasses.replace(record, **changes) if changes else record
 
 

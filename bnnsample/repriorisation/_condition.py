@@ -16,20 +16,22 @@ def condition_number(P: Any, on_parameter_side: bool) -> float:
 
     ``(1 + lambda_max) / (1 + lambda_min)`` by eigenvalues up to ``LARGEST_EXACT`` rows; above,
     ``1 + lambda_max``, an upper bound. ``I + P P^T`` with ``P = Psi / scale`` is ``K + scale^2 I``
-    but for the factor ``scale^2``. NaN where P is not finite.
+    but for the factor ``scale^2``. NaN where P is not finite, infinite where it is beyond float64.
     """
     A = _smaller_first(P, on_parameter_side)
     if not np.isfinite(A).all():
         return float("nan")
     if A.shape[0] > LARGEST_EXACT:
         return 1 + largest_eigenvalue(P)
+    A, squared = _scaled(A)
     eigenvalues = np.linalg.eigvalsh(A @ A.T)
-    return float((1 + eigenvalues[-1]) / (1 + max(eigenvalues[0], 0.0)))
+    with np.errstate(divide="ignore"):
+        return float((1 / squared + eigenvalues[-1]) / (1 / squared + max(eigenvalues[0], 0.0)))
 
 
 def largest_eigenvalue(P: Any) -> float:
     """The largest eigenvalue of ``P P^T`` by power iteration: products with P alone."""
-    A = np.asarray(P, np.float64)
+    A, squared = _scaled(np.asarray(P, np.float64))
     v: np.ndarray = np.random.default_rng(0).normal(size=(A.shape[0],))
     value = float(np.linalg.norm(v))
     for _ in range(MOST_ITERATIONS):
@@ -37,7 +39,8 @@ def largest_eigenvalue(P: Any) -> float:
         value = float(np.linalg.norm(v))
         if not 0 < value < np.inf or abs(value - before) < TOLERANCE * value:
             break
-    return value
+    with np.errstate(over="ignore"):
+        return float(value * squared)
 
 
 def limit(dtype: Any) -> float:
@@ -77,6 +80,13 @@ def against(condition: float, dtype: Any, matrix: str = "K + s^2 I") -> str:
         f"the condition number of {matrix} (s the noise scale) is about {condition:.1e}, "
         f"{relation} {np.dtype(dtype)}'s {limit(dtype):.1e}"
     )
+
+
+def _scaled(A: np.ndarray) -> tuple[np.ndarray, np.float64]:
+    """A over its largest magnitude above 1, and that squared: products of A itself may overflow."""
+    largest = np.float64(np.abs(A).max(initial=1.0))
+    with np.errstate(over="ignore"):
+        return A / largest, largest * largest
 
 
 def _smaller_first(P: Any, on_parameter_side: bool) -> np.ndarray:

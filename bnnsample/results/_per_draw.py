@@ -11,12 +11,12 @@ from jax import Array
 
 from bnnsample import _data
 from bnnsample._precision import precision
+from bnnsample._program_of import program_of
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Posterior
 from bnnsample.repriorisation._factor import Factor, condition
 from bnnsample.repriorisation._readout import predict_from_factor
-from bnnsample.results._program_of import program_of
 
 BLOCK = 128
 Pytree = Any

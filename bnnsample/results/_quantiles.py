@@ -1,12 +1,12 @@
 """Quantiles of new observations, noise included."""
 
-import functools
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
+from bnnsample._program_of import program_of
 from bnnsample._record import RunRecord
 from bnnsample.likelihoods import Bernoulli, Categorical, Likelihood
 from bnnsample.results._per_draw import as_sampled, checked_inputs, kept_draws_at, require_kept
@@ -64,13 +64,14 @@ def new_observations(record: RunRecord, x: np.ndarray, number: int = 0) -> np.nd
     at_training = np.array_equal(x, record.x)
     count = kept.parameters["readout"].shape[0] * len(kept.draws) * NUM_OBSERVATIONS
     drawn: Any = None
+    sample = program_of(posterior, _sample, static_argnums=(0, 1))
     with as_sampled(record):
         key = jax.random.key(number)
         for i, draw in enumerate(kept_draws_at(record, x)):
             centre = draw.mean if posterior.likelihood.is_gaussian else draw.f
             spread = np.sqrt(draw.variance).astype(centre.dtype)
             keys = jax.random.split(jax.random.fold_in(key, i), NUM_OBSERVATIONS)
-            y = _sample(posterior.likelihood, at_training, keys, centre, spread, draw.unknowns)
+            y = sample(posterior.likelihood, at_training, keys, centre, spread, draw.unknowns)
             if y is None:
                 return None
             undone = record.standardizer.undo_values(np.asarray(y))
@@ -80,7 +81,6 @@ def new_observations(record: RunRecord, x: np.ndarray, number: int = 0) -> np.nd
     return drawn
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _sample(
     likelihood: Likelihood,
     at_training: bool,

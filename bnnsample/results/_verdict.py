@@ -67,13 +67,23 @@ def findings(
     )
     if reads_draws:
         rules = (_too_few, non_finite_draws, bimodal, *rules, _stopped)
-    found = [finding for rule in rules if (finding := rule(record)) is not None]
+    by_rule = {rule: finding for rule in rules if (finding := rule(record)) is not None}
+    found = list(by_rule.values())
     if table is not None:
-        found += [f for rule in (_never_moved, _r_hat, _ess) if (f := rule(record, table))]
+        # Where a chain is stuck, or draws are not finite, that is said already; and of chains in
+        # different modes running longer is no remedy.
+        if not by_rule.keys() & {stuck, non_finite_draws}:
+            found += _some(_never_moved(record, table))
+        if bimodal not in by_rule:
+            found += _some(_r_hat(record, table)) + _some(_ess(record, table))
     if record.sample_stats["lp"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
         found.append(Finding(text + "independent chains agree.", False))
     return sorted(found, key=lambda finding: not finding.is_serious)
+
+
+def _some(finding: Finding | None) -> list[Finding]:
+    return [] if finding is None else [finding]
 
 
 def target_acceptance(record: RunRecord) -> float | None:
@@ -95,10 +105,7 @@ def _too_few(record: RunRecord) -> Finding | None:
 
 
 def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
-    # Where a chain is stuck, or draws are not finite, that is said already.
-    if record.draws["f"].shape[1] < MIN_DRAWS or stuck(record) or non_finite_draws(record):
-        return None
-    if not math.isnan(table.ess_bulk_median.iloc[0]):
+    if record.draws["f"].shape[1] < MIN_DRAWS or not math.isnan(table.ess_bulk_median.iloc[0]):
         return None
     return Finding(
         "The chains never moved: no proposal was accepted. Use a smaller step_size or a longer "
@@ -110,8 +117,7 @@ def _never_moved(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table.r_hat_max, largest=True)
-    # Of chains in different modes running longer is no remedy, here and in ``_ess``.
-    if not worst > R_HAT_LIMIT or bimodal(record):
+    if not worst > R_HAT_LIMIT:
         return None
     return Finding(
         f"The chains disagree on the {group} (R-hat {worst:.3f}, which should be below "
@@ -124,7 +130,7 @@ def _r_hat(record: RunRecord, table: pd.DataFrame) -> Finding | None:
 
 def _ess(record: RunRecord, table: pd.DataFrame) -> Finding | None:
     worst, group = _worst(table[["ess_bulk_min", "ess_tail_min"]].min(axis=1), largest=False)
-    if not worst < ESS_WANTED or bimodal(record):
+    if not worst < ESS_WANTED:
         return None
     chains, draws = record.draws["f"].shape[:2]
     is_serious = worst < ESS_WANTED / 4

@@ -44,6 +44,8 @@ class BNNEstimator(BaseEstimator):
         standardize: bool = True,
         temperature: float = 1.0,
         tempering: str = "posterior",
+        precision: str | None = None,
+        devices: Any = None,
         random_state: Any = None,
         progress: Any = False,
     ):
@@ -61,6 +63,8 @@ class BNNEstimator(BaseEstimator):
         self.standardize = standardize
         self.temperature = temperature
         self.tempering = tempering
+        self.precision = precision
+        self.devices = devices
         self.random_state = random_state
         self.progress = progress
 
@@ -96,6 +100,8 @@ class BNNEstimator(BaseEstimator):
             standardize=self.standardize,
             temperature=self.temperature,
             tempering=self.tempering,
+            precision=self.precision,
+            devices=self.devices,
             seed=_seed(self.random_state),
             progress=self.progress,
         )

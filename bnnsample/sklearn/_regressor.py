@@ -20,7 +20,9 @@ class BNNRegressor(RegressorMixin, BNNEstimator):
         likelihood: of ``bnnsample.likelihoods``; default ``Gaussian()``, noise of unknown
             standard deviation. Not one of labels.
         coordinates, kernel, kernel_options, num_chains, num_warmup, num_samples, thin,
-            temperature, tempering: as in ``bnnsample.run``.
+            temperature, tempering, precision: as in ``bnnsample.run``.
+        devices: None (all), or a ``jax.sharding.Mesh`` as for ``run`` (a list cannot be cloned); an
+            estimator with one cannot be pickled.
         keep: whole parameter draws kept for ``predict``: ``"auto"`` or ``"all"``.
         standardize: standardise X and y for the sampler and undo it in every prediction; a
             likelihood's noise scale then is in units of y's standard deviation.

@@ -120,9 +120,7 @@ def compare_to_theory(
         scales = scales_of(posterior, kept)
         x_train, y, at = (jnp.asarray(a, jnp.float64) for a in (posterior.x, posterior.y, inputs))
         data = x_train, y
-        sampled = network_moments(
-            posterior.model, data, at, joint, kept.parameters["hidden"], scales
-        )
+        sampled = network_moments(posterior, data, at, joint, kept.parameters["hidden"], scales)
         theory = limit_moments(kernel, data, at, joint, scales)
         prior_variance = jnp.diagonal(kernel(at, get="nngp"))
         kernels = compare_kernels(

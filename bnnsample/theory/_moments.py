@@ -1,6 +1,5 @@
 """Posterior moments of the function given each draw: of the network, and of its wide limit."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._program_of import program_of
 from bnnsample._record import KeptParameters
 from bnnsample.coordinates import Posterior
-from bnnsample.models import Model
 from bnnsample.repriorisation._factor import Factor, condition, solve_lower
 from bnnsample.repriorisation._readout import predict_from_factor
 from bnnsample.theory._gaussian_only import require_gaussian
@@ -47,7 +46,7 @@ def scales_of(posterior: Posterior, kept: KeptParameters) -> np.ndarray:
 
 
 def network_moments(
-    model: Model,
+    posterior: Posterior,
     data: tuple[Array, Array],
     x: Array,
     joint: np.ndarray,
@@ -57,22 +56,23 @@ def network_moments(
     """``E[f | h]`` and ``cov[f | h]`` of every kept draw, the readout integrated out.
 
     Args:
-        model: the network.
-        data: ``(x [n, ...], y [n, d])`` as the sampler saw them.
+        posterior: of the network.
+        data: ``(x [n, ...], y [n, d])`` as the sampler saw them, in the precision wanted.
         x: points ``[m, ...]``.
         joint: indices ``[j]`` of the points whose covariance is wanted.
         hidden: hidden parameters with leading axes ``[chain, draw]``.
         scales: noise standard deviations ``[chain, draw]`` or ``[chain, draw, n]``.
     """
+    of_chain = program_of(posterior, _of_chain, static_argnums=0)
     chains = []
     for chain in range(len(scales)):
         own = jax.tree.map(lambda a, c=chain: jnp.asarray(a[c], x.dtype), hidden)
-        found = _of_chain(model, *data, x, jnp.asarray(joint), own, jnp.asarray(scales[chain]))
+        arguments = (*data, x, jnp.asarray(joint), own, jnp.asarray(scales[chain]))
+        found = of_chain(posterior.model, *arguments)
         chains.append([np.asarray(a) for a in found])
     return Moments(*(np.stack(parts) for parts in zip(*chains, strict=True)))
 
 
-@functools.partial(jax.jit, static_argnames="model")
 def _of_chain(model, x_train, y, x, joint, hidden, scales):
     """Draws in turn: memory for the features of one."""
 

@@ -14,7 +14,6 @@ from bnnsample.coordinates import Posterior
 from ntk import gp
 
 
-@jax.jit
 def mean_kernel(posterior: Posterior, hidden: Any) -> Array:
     """``Psi Psi^T`` averaged over networks, one at a time: the NNGP at this width."""
 

@@ -14,6 +14,7 @@ from bnnsample._arguments import checked_counts, checked_seed, key_of
 from bnnsample._check_model import check_model
 from bnnsample._precision import precision
 from bnnsample._problem import make_problem
+from bnnsample._program_of import program_of
 from bnnsample.chains._mapping import map_chains, quiet_blas
 from bnnsample.coordinates import Collapsed, Posterior
 from bnnsample.kernels._prior_exact import (
@@ -128,7 +129,7 @@ def will_it_help(
         )
         if not jax.tree.leaves(positions["hidden"]):
             raise ValueError("the model has no hidden parameters: its posterior is known exactly")
-        kernel = mean_kernel(posterior, positions["hidden"])
+        kernel = program_of(posterior, mean_kernel)(posterior, positions["hidden"])
         posterior = placed(posterior, kernel)
         potentials = _potentials(posterior, positions, platform)
         trials = Trials(posterior, positions, keys[1], platform)

@@ -9,6 +9,7 @@ import bnnsample
 from bnnsample import _memory_plan
 from bnnsample._gradient_memory import gradient_bytes
 from bnnsample.chains import _keep
+from bnnsample.chains._devices import one_device
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import COORDINATES
 from bnnsample.likelihoods import Bernoulli, Gaussian
@@ -100,11 +101,11 @@ def test_a_small_accelerator_is_asked_for_its_memory(monkeypatch):
     memory = _memory_plan.MemoryPlan({"f": 8}, 0, {"draws": 8}, {"gradient": 2**31}, shared=False)
     posterior = COORDINATES["collapsed"](mlp(), Gaussian(0.1), 8, X, Y)
     counts = {"num_chains": 2, "num_samples": 3}
-    monkeypatch.setattr(_memory_plan, "device_available_bytes", lambda: 2**30)
+    monkeypatch.setattr(_memory_plan, "device_available_bytes", lambda devices: 2**30)
     with pytest.raises(ValueError, match=r"2.00 GiB of memory on the device.*1.00 GiB available"):
-        _memory_plan.check_memory(memory, posterior, "auto", counts, streams=False)
-    monkeypatch.setattr(_memory_plan, "device_available_bytes", lambda: None)
-    _memory_plan.check_memory(memory, posterior, "auto", counts, streams=False)
+        _memory_plan.check_memory(memory, posterior, "auto", counts, one_device(), streams=False)
+    monkeypatch.setattr(_memory_plan, "device_available_bytes", lambda devices: None)
+    _memory_plan.check_memory(memory, posterior, "auto", counts, one_device(), streams=False)
 
 
 @pytest.mark.optimized

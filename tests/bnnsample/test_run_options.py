@@ -310,7 +310,7 @@ def test_a_start_that_is_not_finite_names_its_chain(base):
     # Finite itself, but not what the network makes of it.
     starts[1]["hidden"][0]["bias"] = bias.at[2].set(np.finfo(bias.dtype).max / 10)
     with pytest.raises(FloatingPointError, match=r"init: .*not finite where chain 1 starts"):
-        run(init=starts)
+        run(model=mlp(activation="relu"), init=starts)
 
 
 def nan_above(threshold):

@@ -81,6 +81,8 @@ def test_parameters_are_those_of_run_stored_as_given(kind, calls):
         "standardize": False,
         "temperature": 0.5,
         "tempering": "likelihood",
+        "precision": "mixed",
+        "devices": jax.make_mesh((1,), ("chains",)),
         "random_state": 5,
         "progress": True,
     }

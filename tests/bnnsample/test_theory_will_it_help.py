@@ -115,7 +115,9 @@ def test_a_trial_is_one_trajectory():
             return jnp.sum(slope * position["hidden"]["w"])
 
     jax.tree_util.register_dataclass(
-        Linear, ["x", "y", "location", "spread"], ["model", "likelihood", "width", "tempering"]
+        Linear,
+        ["x", "y", "location", "spread"],
+        ["model", "likelihood", "width", "tempering", "network_dtype"],
     )
     slope = jnp.asarray([0.7, -0.4, 1.1])
     posterior = Linear(mlp(1), Gaussian(0.5), 3, jnp.ones((2, 3)), jnp.ones((2, 1)))

@@ -223,6 +223,14 @@ def test_large_matrices_are_judged_without_their_eigenvalues():
     assert condition_number(P, False) == pytest.approx(1 + 4 * (LARGEST_EXACT + 1))
 
 
+def test_products_beyond_float64_have_a_condition_number():
+    P = np.random.default_rng(0).normal(size=(3, 7))
+    assert condition_number(1e200 * P, False) == pytest.approx(np.linalg.cond(P @ P.T))
+    assert condition_number(1e200 * P[[0, 0, 1]], False) > 1e15
+    assert condition_number(1e-200 * P, False) == 1
+    assert largest_eigenvalue(1e200 * P) == np.inf
+
+
 def test_an_explanation_names_the_cause():
     P = np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32)
     assert "is not the cause" in explain(P, False, np.float32)
