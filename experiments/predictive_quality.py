@@ -11,9 +11,11 @@ GELU layer. Its readout scale is 1, and unknown to the chains where numbers are 
   number of steps chosen by cross-validation and then trained on all training points.
 
 Labels of curated data are surer than a softmax of prior functions expects (Wenzel et al. 2020,
-Aitchison 2021), so the likelihood of labels has a temperature, chosen by short runs of ours on the
-ensemble's folds; both chains in standard coordinates take it too. Regression's unknown scales are
-in its place. Gradients are those of the run that is scored, the ensemble's of all it tried.
+Aitchison 2021), so the likelihood of labels has a temperature. Posteriors at a few temperatures are
+mixed, as the ensemble mixes its members, by weights from the ensemble's folds (``_stacking``);
+standard coordinates take the same mixture, with no fewer gradients at each temperature.
+Regression's unknown scales are in its place. Gradients are those of the runs that are scored, the
+ensemble's of all it tried.
 
 Scores are of the test points: mean negative log predictive density, root mean square error or
 accuracy, expected calibration error of labels; numbers are standardised by the training points.
@@ -47,6 +49,7 @@ from experiments import _ensemble, _tasks
 from experiments._csv import read_csv, write_csv
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
+from experiments._stacking import stacked
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -69,10 +72,18 @@ METHODS = (OURS, *STANDARD, ENSEMBLE)
 PILOT_WARMUP, PILOT_DRAWS = 200, 5
 # Of the scale of numbers' readout: a median of 3.4, and 95% between 0.2 and 11.
 READOUT_PRIOR = dist.HalfNormal(5.0)
-# Of labels' likelihoods, tried in turn until the validation loss grows; a run to try one takes this
-# share of the warm-up and of the draws.
-TEMPERATURES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-TRIAL_SHARE = 0.5
+# Of labels' likelihoods. A run to weigh one takes this share of the warm-up and of the draws, and
+# one of less weight than the least is left out.
+TEMPERATURES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+TRIAL_SHARE, LEAST_WEIGHT = 0.5, 0.05
+
+
+class Part(NamedTuple):
+    """Of a mixture of posteriors: a run at a temperature and its weight."""
+
+    temperature: float
+    weight: float
+    result: bnnsample.Result
 
 
 class Split(NamedTuple):
@@ -169,36 +180,37 @@ def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) 
             continue
         if method == OURS:
             length = {"num_warmup": options.warmup, "num_samples": options.draws}
-            temperature = 1.0 if name == "diabetes" else best_temperature(run, split, seed, length)
-            result = run(temperature=temperature, **length)
-            row = of_result(method, result, split, temperature)
+            weights = {1.0: 1.0} if name == "diabetes" else weigh(run, split, seed, length)
+            parts = [Part(t, w, run(temperature=t, **length)) for t, w in weights.items()]
+            row = of_parts(method, parts, split)
         elif method == ENSEMBLE:
             row = of_ensemble(name, split, seed, options)
         else:
-            budget = int(found[OURS]["gradients"])
-            temperature = json.loads(found[OURS]["setting"])["temperature"]
-            tempered = functools.partial(run, temperature=temperature)
-            result = in_standard_coordinates(tempered, method, budget)
-            row = of_result(method, result, split, temperature)
+            parts = []
+            for part in json.loads(found[OURS]["setting"]):
+                tempered = functools.partial(run, temperature=part["temperature"])
+                result = in_standard_coordinates(tempered, method, part["gradients"])
+                parts.append(Part(part["temperature"], part["weight"], result))
+            row = of_parts(method, parts, split)
         found[method] = {**cell, **row}
         yield found[method]
 
 
-def best_temperature(
+def weigh(
     run: Callable[..., bnnsample.Result], split: Split, seed: int, length: dict[str, int]
-) -> float:
-    """The temperature of least validation loss, tried from 1 down until the loss grows."""
+) -> dict[float, float]:
+    """Weights of temperatures, by short runs' probabilities of the labels of held-out points."""
     trial = {name: math.ceil(TRIAL_SHARE * steps) for name, steps in length.items()}
-    best, chosen = math.inf, TEMPERATURES[0]
-    for temperature in TEMPERATURES:
-        loss = 0.0
-        for held, rest in _ensemble.folds(len(split.x), seed):
+    density = np.empty((len(split.x), len(TEMPERATURES)))
+    for held, rest in _ensemble.folds(len(split.x), seed):
+        for column, temperature in enumerate(TEMPERATURES):
             result = run(rest, temperature=temperature, **trial)
-            loss += result.score(split.x[held], split.y[held])["nll"]
-        if loss >= best:
-            break
-        best, chosen = loss, temperature
-    return chosen
+            p = probabilities(result.predict(split.x[held]).mean)
+            density[held, column] = p[np.arange(len(held)), split.y[held]]
+    weights = stacked(density)
+    weights[weights < LEAST_WEIGHT] = 0
+    weights /= weights.sum()
+    return {t: float(w) for t, w in zip(TEMPERATURES, weights, strict=True) if w}
 
 
 def in_standard_coordinates(
@@ -224,19 +236,45 @@ def gradients_of(result: bnnsample.Result) -> int:
     return result.num_gradients + result.warmup_gradients
 
 
-def of_result(method: str, result: bnnsample.Result, split: Split, temperature: float) -> Row:
-    """A row from a finished run of the posterior at ``temperature``."""
-    found = result.score(split.x_test, split.y_test)
-    setting = {name: value for name, value in result.adapted.items() if np.ndim(value) == 0}
-    setting["temperature"] = temperature
+def of_parts(method: str, parts: list[Part], split: Split) -> Row:
+    """A row from the mixture of finished runs."""
+    if split.y.dtype.kind == "f":
+        (part,) = parts
+        found = part.result.score(split.x_test, split.y_test)
+        scores = {"nll": found["nll"], "error": found["rmse"], "calibration": float("nan")}
+    else:
+        at_test = [p.weight * probabilities(p.result.predict(split.x_test).mean) for p in parts]
+        scores = of_labels(np.sum(at_test, axis=0), split.y_test)
+    settings = [
+        {
+            "temperature": part.temperature,
+            "weight": part.weight,
+            "gradients": gradients_of(part.result),
+            **{name: v for name, v in part.result.adapted.items() if np.ndim(v) == 0},
+        }
+        for part in parts
+    ]
     return {
         "method": method,
-        "nll": found["nll"],
-        "error": found["rmse"] if "rmse" in found else 1 - found["accuracy"],
-        "calibration": found.get("calibration_error", float("nan")),
-        "gradients": gradients_of(result),
-        "seconds": result.warmup_seconds + result.sampling_seconds,
-        "setting": json.dumps(setting),
+        **scores,
+        "gradients": sum(setting["gradients"] for setting in settings),
+        "seconds": sum(p.result.warmup_seconds + p.result.sampling_seconds for p in parts),
+        "setting": json.dumps(settings),
+    }
+
+
+def probabilities(mean: np.ndarray) -> np.ndarray:
+    """Of every class ``[m, k]``, from the means of 0/1 labels ``[m]`` or of classes."""
+    return mean if mean.ndim == 2 else np.stack([1 - mean, mean], axis=1)
+
+
+def of_labels(p: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Scores of probabilities ``[m, k]`` of classes."""
+    correct = p.argmax(axis=1) == labels
+    return {
+        "nll": float(-np.log(p[np.arange(len(p)), labels]).mean()),
+        "error": float(1 - correct.mean()),
+        "calibration": calibration_error(p.max(axis=1), correct),
     }
 
 
@@ -251,19 +289,21 @@ def of_ensemble(name: str, split: Split, seed: int, options: argparse.Namespace)
         model, likelihood, options.width, (split.x, y), options.members, options.max_steps, seed
     )
     seconds = time.perf_counter() - started
-    density = _ensemble.log_density(ensemble, model, likelihood, split.x_test, y_test)
     mean = _ensemble.mean(ensemble, model, likelihood, split.x_test)
-    row: Row = {"method": ENSEMBLE, "nll": float(-density.mean()), "seconds": seconds}
-    row["gradients"] = ensemble.num_gradients
-    chosen = ("learning_rate", "penalty", "num_steps")
-    row["setting"] = json.dumps({key: getattr(ensemble, key) for key in chosen})
     if name == "diabetes":
+        density = _ensemble.log_density(ensemble, model, likelihood, split.x_test, y_test)
         error = float(np.sqrt(np.mean((mean - y_test) ** 2)))
-        return {**row, "error": error, "calibration": float("nan")}
-    p = mean if name == "digits" else np.hstack([1 - mean, mean])
-    correct = p.argmax(axis=1) == y_test[:, 0].astype(int)
-    calibration = calibration_error(p.max(axis=1), correct)
-    return {**row, "error": float(1 - correct.mean()), "calibration": calibration}
+        scores = {"nll": float(-density.mean()), "error": error, "calibration": float("nan")}
+    else:
+        scores = of_labels(probabilities(mean if name == "digits" else mean[:, 0]), split.y_test)
+    chosen = ("learning_rate", "penalty", "num_steps")
+    return {
+        "method": ENSEMBLE,
+        **scores,
+        "gradients": ensemble.num_gradients,
+        "seconds": seconds,
+        "setting": json.dumps({key: getattr(ensemble, key) for key in chosen}),
+    }
 
 
 def read(path: Path) -> list[Row]:

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ import numpy as np
 
 import bnnsample
 from bnnsample.kernels._registry import KERNELS
+from experiments._memory import MIB, resident_bytes
 from experiments._options import positive, whole
 
 PRECISIONS = ("float64", "float32", "mixed")
@@ -32,7 +32,6 @@ LIKELIHOODS = {
 }
 # A run of this size takes seconds; one that takes so long hangs.
 HANG_SECONDS = 180
-MIB = 2**20
 
 
 def cases() -> Iterator[dict[str, Any]]:
@@ -109,12 +108,6 @@ def run(kernel: str, likelihood: str, coordinates: str, precision: str) -> int:
 def live_programs() -> int:
     """Compiled programs that the backend holds."""
     return len(jax.local_devices()[0].client.live_executables())
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def _hangs(signum: int, frame: Any) -> None:

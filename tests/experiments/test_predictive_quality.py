@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats as st
 from scipy.special import log_softmax
 
 from bnnsample import likelihoods, models
 from experiments import _ensemble, predictive_quality
+from experiments._stacking import stacked
 
 RNG = np.random.default_rng(0)
 X, X_NEW = RNG.normal(size=(20, 3)), RNG.normal(size=(6, 3))
@@ -80,31 +82,61 @@ def test_settings_without_a_finite_loss_are_refused():
         _ensemble.train(MODEL, likelihoods.Gaussian(scale=1.0), 5, (X, y[:, None]), 2, 20, 0)
 
 
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [((0.3, 0.2, 0.25), 0.3), ((0.3, 0.4), 1.0), ((9, 8, 7, 6, 5, 4, 3, 2), 0.0003)],
-)
-def test_the_temperature_is_the_last_before_the_validation_loss_grows(losses, expected):
-    """The mean over folds; trials see other points than those that score them, and are short."""
+def test_temperatures_are_weighed_by_points_that_were_held_out(monkeypatch):
+    """Trials are short and see other points than those that weigh them."""
+    monkeypatch.setattr(predictive_quality, "TEMPERATURES", (1.0, 0.1, 0.01))
     split = predictive_quality.load("digits", 0, 39)
-    left = iter([loss + change for loss in losses for change in (-0.2, 0.0, 0.2)])
     asked = []
 
-    def score(x, y):
-        assert len(x) == len(y) == 13
-        assert not (x[:, None] == split.x[asked[-1]["chosen"]]).all(axis=-1).any()
-        return {"nll": next(left)}
+    def run(chosen, temperature, **settings):
+        asked.append((temperature, settings))
 
-    def run(chosen, **settings):
-        asked.append({"chosen": chosen, **settings})
-        return SimpleNamespace(score=score)
+        def predict(x):
+            assert len(x) == 13
+            assert not (x[:, None] == split.x[chosen]).all(axis=-1).any()
+            # All points are foretold by the second, half as well by the first, and not by the last.
+            sure = {1.0: 0.4, 0.1: 0.8, 0.01: 0.001}[temperature]
+            labels = split.y[[np.flatnonzero((split.x == row).all(axis=1))[0] for row in x]]
+            p = np.full((13, 10), (1 - sure) / 9)
+            p[np.arange(13), labels] = sure
+            return SimpleNamespace(mean=p)
 
-    length = {"num_warmup": 25, "num_samples": 40}
-    assert predictive_quality.best_temperature(run, split, 0, length) == expected
-    assert {(a["num_warmup"], a["num_samples"]) for a in asked} == {(13, 20)}
-    tried = [a["temperature"] for a in asked]
-    assert tried == [t for t in predictive_quality.TEMPERATURES for _ in range(3)][: len(tried)]
-    assert len(tried) == 3 * len(losses)
+        return SimpleNamespace(predict=predict)
+
+    found = predictive_quality.weigh(run, split, 0, {"num_warmup": 25, "num_samples": 40})
+    assert found == {0.1: 1.0}
+    assert [t for t, _ in asked] == [1.0, 0.1, 0.01] * 3
+    assert {(s["num_warmup"], s["num_samples"]) for _, s in asked} == {(13, 20)}
+
+
+def test_stacking_maximises_the_score_of_the_mixture():
+    density = np.random.default_rng(0).gamma(1.0, size=(50, 3)) + 0.01
+    weights = stacked(density)
+
+    def score(free):
+        w = np.append(np.exp(free), 1.0)
+        return -np.mean(np.log(density @ (w / w.sum())))
+
+    best = scipy.optimize.minimize(score, np.zeros(2), method="BFGS", tol=1e-10)
+    assert weights.sum() == pytest.approx(1)
+    assert -np.mean(np.log(density @ weights)) == pytest.approx(best.fun, abs=1e-8)
+
+
+def test_a_mixture_of_runs_is_scored_as_one():
+    split = predictive_quality.load("breast_cancer", 0, 50)
+
+    def part(weight, p):
+        mean = np.full(len(split.x_test), p)
+        result = SimpleNamespace(
+            predict=lambda x: SimpleNamespace(mean=mean), num_gradients=5, warmup_gradients=2,
+            warmup_seconds=1.0, sampling_seconds=2.0, adapted={"step_size": 0.5},
+        )  # fmt: skip
+        return predictive_quality.Part(0.1, weight, result)
+
+    row = predictive_quality.of_parts("ours", [part(0.25, 0.2), part(0.75, 0.6)], split)
+    share = split.y_test.mean()
+    assert row["nll"] == pytest.approx(-share * np.log(0.5) - (1 - share) * np.log(0.5))
+    assert (row["gradients"], row["seconds"]) == (14, 6.0)
 
 
 def test_standard_coordinates_have_no_smaller_budget():
