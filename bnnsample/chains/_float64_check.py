@@ -73,7 +73,7 @@ def _sample(states: Any) -> tuple[Any, np.ndarray]:
 
 def some_to_host(tree: Any, count: int = MOST_STATES) -> Any:
     """The first chains' arrays on the host, whichever devices, and processes, they are on."""
-    return to_host(jax.tree.map(lambda a: a[:count], tree))
+    return to_host(jax.tree.map(lambda a: a[:count] if count < len(a) else a, tree))
 
 
 def _as_float64(tree: Any) -> Any:

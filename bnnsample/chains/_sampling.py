@@ -152,15 +152,19 @@ class Sampler:
         )
 
     def _block(self, small: Pytree, kept: Pytree, start: int, length: int) -> Block:
-        """What a chunk has left in its buffers, on the host."""
-        draws = to_host(jax.tree.map(lambda a: a[:, :length], small))
+        """What a chunk has left in its buffers, on the host.
+
+        Whole buffers leave the device, for a slice of every length would be a program of its own;
+        what is not of this chunk does not stay.
+        """
+        draws = jax.tree.map(lambda a: a[:, :length].copy(), to_host(small))
         stats = draws.pop("stats")
         finished = [d for d in range(start, start + length) if self.plan.is_kept(d)]
         if not finished:
             return Block(draws, stats, None, np.zeros(0, np.int64))
         first = start // self.plan.stride
         slots = np.asarray([d // self.plan.stride - first for d in finished])
-        kept = to_host(jax.tree.map(lambda a: a[:, slots], kept))
+        kept = jax.tree.map(lambda a: a[:, slots], to_host(kept))
         return Block(draws, stats, kept, np.asarray(finished, np.int64))
 
     def _capacity(self, posterior, watch, states, num_chains, num_samples) -> int:

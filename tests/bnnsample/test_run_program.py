@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import bnnsample
+from bnnsample.chains import _sampling
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.coordinates import COORDINATES
 from bnnsample.kernels._prior_exact import INFINITE_HMC, MOST_STEPS, _trajectory
@@ -118,6 +119,27 @@ def test_ten_thousand_draws_trace_as_often_as_a_hundred():
     assert counts[0] == counts[1] > 0
     # States, warm-up and sampling.
     assert compilations == [3, 3]
+
+
+def test_chunks_of_other_lengths_compile_nothing(monkeypatch):
+    """Every chunk has a length of its own: operations on its draws must not be compiled for it."""
+    compiled = []
+
+    def note(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    counts = []
+    for lengths in ((20, 20), (20, 20), (7, 1, 13, 3, 5, 11)):
+        starts = np.cumsum((0, *lengths))
+        chunks = [(int(s), n) for s, n in zip(starts, lengths, strict=False)]
+        monkeypatch.setattr(_sampling, "chunk_lengths", lambda *_, chunks=chunks: iter(chunks))
+        before = len(compiled)
+        run(num_samples=40)
+        counts.append(len(compiled) - before)
+    jax.monitoring.unregister_event_duration_listener(note)
+    assert 0 < counts[1] == counts[2]
 
 
 @pytest.mark.parametrize(("total", "capacity"), [(1, 1), (7, 3), (1000, 2000), (1000, 64)])
