@@ -102,7 +102,8 @@ def report(rows: list[dict[str, Any]], result: bnnsample.Result, size: int) -> l
     """What was found, in lines."""
     draws, seconds, mib = (np.asarray([row[name] for row in rows]) for name in COLUMNS)
     settled = draws >= SETTLED * draws[-1]
-    outside = 1 - result.sampling_seconds / seconds[-1]
+    # From the first chunk's end: before, the program is compiled.
+    outside = 1 - result.sampling_seconds / (seconds[-1] - seconds[0])
     return [
         f"{draws[-1]:,.0f} draws per chain in {seconds[-1]:.0f} s; {size / MIB:.0f} MiB on disk",
         f"resident memory from draw {draws[settled][0]:,.0f} on: {mib[settled][0]:.0f} MiB, at "

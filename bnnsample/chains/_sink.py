@@ -40,6 +40,8 @@ class Blocks(list[Block]):
 
 def join(blocks: list[Block]) -> Block:
     """One block of several that follow one another."""
+    if len(blocks) == 1:
+        return blocks[0]
     kept = [block.kept for block in blocks if block.kept is not None]
     return Block(
         _joined([block.draws for block in blocks]),

@@ -114,7 +114,7 @@ class OrbaxCheckpoints:
         stored = self._manager.restore(self._manager.latest_step(), args=args)["state"]
         leaves, structure = jax.tree.flatten(template)
         restored = [
-            _like(stored[str(i)], leaf) if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
+            like(stored[str(i)], leaf) if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
             for i, leaf in enumerate(leaves)
         ]
         return jax.tree.unflatten(structure, restored)
@@ -136,19 +136,20 @@ def _orbax() -> Any:
 
 def _numbered(tree: Pytree) -> dict[str, Any]:
     """Leaves with elements under their numbers; random keys as their data."""
-    return {
-        str(i): jax.random.key_data(leaf) if is_key(leaf) else leaf
-        for i, leaf in enumerate(jax.tree.leaves(tree))
-        if leaf.size
-    }
+    return {str(i): without_key(leaf) for i, leaf in enumerate(jax.tree.leaves(tree)) if leaf.size}
 
 
-def _like(stored: Any, leaf: Any) -> Any:
-    if is_key(leaf):
+def without_key(leaf: Any) -> Any:
+    """A random key's data; another leaf as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def like(stored: Any, leaf: Any) -> Any:
+    """What was stored, as the template's leaf: a key, an array on the host or on the device."""
+    if _is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(stored))
     return np.asarray(stored) if isinstance(leaf, np.ndarray) else jnp.asarray(stored)
 
 
-def is_key(leaf: Any) -> bool:
-    """A random key of JAX's own dtype."""
+def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from bnnsample._processes import agreed, arrays_from_first, from_first, to_host
-from bnnsample.checkpoints._saver import Checkpoints, Notes, is_key
+from bnnsample.checkpoints._saver import Checkpoints, Notes, like, without_key
 
 Pytree = Any
 
@@ -25,7 +24,7 @@ class SharedCheckpoints:
         return bool(agreed(self._own is not None and self._own.is_due()))
 
     def save(self, phase: str, notes: Notes, state: Pytree) -> None:
-        state = to_host(jax.tree.map(_without_key, state))
+        state = to_host(jax.tree.map(without_key, state))
         if self._own is not None:
             self._own.save(phase, notes, state)
 
@@ -33,9 +32,9 @@ class SharedCheckpoints:
         return from_first(lambda: self._first().notes(phase))
 
     def restore(self, template: Pytree) -> Pytree:
-        plain = jax.eval_shape(lambda tree: jax.tree.map(_without_key, tree), template)
+        plain = jax.eval_shape(lambda tree: jax.tree.map(without_key, tree), template)
         found = arrays_from_first(lambda: self._first().restore(plain), plain)
-        return jax.tree.map(_as_template, found, template)
+        return jax.tree.map(like, found, template)
 
     def _first(self) -> Checkpoints:
         assert self._own is not None
@@ -44,12 +43,3 @@ class SharedCheckpoints:
     def close(self) -> None:
         if self._own is not None:
             self._own.close()
-
-
-def _without_key(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if is_key(leaf) else leaf
-
-
-def _as_template(found: Any, leaf: Any) -> Any:
-    found = jnp.asarray(found)
-    return jax.random.wrap_key_data(found) if is_key(leaf) else found
