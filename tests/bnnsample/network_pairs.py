@@ -125,9 +125,8 @@ def model_of(prior, outputs):
 
 def by_hand(y, family, unknowns, prior, outputs):
     """The posterior for NumPyro; ``w [2, WIDTH]``, ``b`` and ``W`` are as in ``weights_of``."""
-    weights = dist.Normal(0.0, 1.0) if prior is None else PRIORS[prior][0]
     normal = dist.Normal(0.0, 1.0)
-    w = numpyro.sample("w", weights.expand([2, WIDTH]).to_event(2))
+    w = drawn_weights(prior)
     b = numpyro.sample("b", normal.expand([WIDTH]).to_event(1))
     W = numpyro.sample("W", normal.expand([WIDTH + 1, outputs]).to_event(2))
     values = {name: numpyro.sample(name, p) for name, p in unknowns.items()}
@@ -137,6 +136,17 @@ def by_hand(y, family, unknowns, prior, outputs):
 
     numpyro.deterministic("f", function(jnp.asarray(X_NEW)))
     numpyro.sample("y", family(function(jnp.asarray(X)), **values).to_event(1), obs=y)
+
+
+def drawn_weights(prior):
+    """``w [2, WIDTH]`` of the NumPyro model."""
+    if prior == "cauchy":
+        # NUTS does not come back from tails as heavy: by the tangent of a uniform angle.
+        angles = dist.Uniform(-np.pi / 2, np.pi / 2).expand([2, WIDTH]).to_event(2)
+        scale = PRIORS[prior][0].scale
+        return numpyro.deterministic("w", scale * jnp.tan(numpyro.sample("angle", angles)))
+    weights = dist.Normal(0.0, 1.0) if prior is None else PRIORS[prior][0]
+    return numpyro.sample("w", weights.expand([2, WIDTH]).to_event(2))
 
 
 def weights_of(parameters, prior):
