@@ -1,6 +1,7 @@
 """Checks of the plain arguments of ``run``."""
 
 import operator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -74,6 +75,25 @@ def shown(value: Any) -> str:
     except Exception:
         return type(value).__name__
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
+
+
+def checked_path(name: str, path: Any) -> Path:
+    """A path, absolute and with ``~`` spelt out: libraries differ in what they make of others.
+
+    Raises:
+        TypeError: not a path.
+        ValueError: one that no file can have.
+    """
+    try:
+        path = Path(path)
+    except TypeError:
+        raise TypeError(f"{name} must be a path, got {type(path).__name__}") from None
+    if "\0" in str(path):
+        raise ValueError(f"{name}={str(path)!r} has a null character")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"{name}={str(path)!r}: {error}") from None
 
 
 def checked_seed(seed: Any) -> int:

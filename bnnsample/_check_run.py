@@ -8,7 +8,7 @@ from jax import Array
 
 from bnnsample._check_cold import check_cold
 from bnnsample._memory_plan import MemoryPlan, check_memory, plan_memory
-from bnnsample.chains._devices import Devices
+from bnnsample.chains._devices import DATA, Devices
 from bnnsample.chains._given import checked_starts
 from bnnsample.chains._importance import check_choice
 from bnnsample.chains._keep import KeepPlan, plan_keep
@@ -36,6 +36,7 @@ def check_run(
             or more memory than there is.
     """
     _refuse_impossible(posterior, spec, parameters)
+    _check_rows(posterior, devices)
     check_cold(posterior)
     if not spec.is_chain:
         check_choice(posterior, parameters["num_proposals"], counts, init)
@@ -70,6 +71,15 @@ def outlined(
         )
     some = dict.fromkeys(wanted, 1.0)
     return make(model.at(some), likelihood.at(some), width, x, y)
+
+
+def _check_rows(posterior: Posterior, devices: Devices) -> None:
+    rows, over = len(posterior.y), devices.mesh.shape[DATA]
+    if rows % over and not posterior.likelihood.splits_unevenly:
+        raise ValueError(
+            f"devices: the {rows} rows of the data do not divide evenly among {over} devices, as "
+            "they must under a likelihood of your own; use another number, or leave rows out"
+        )
 
 
 def _refuse_impossible(

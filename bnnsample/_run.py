@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -218,9 +219,9 @@ def run(
         if checkpoint_dir is not None:
             arrays = {"x": problem.x, "y": problem.y, "x_eval": problem.x_eval, "init": init}
             identity = identity_of(settings, arrays, posterior, plan.stride)
-            directory = RunDirectory(checkpoint_dir, checkpoint_every, identity)
+            directory = RunDirectory(checkpoint_dir, checkpoint_every, identity, spec.is_chain)
             stack.callback(directory.close)
-            again = functools.partial(_again, arguments)
+            again = functools.partial(_again, arguments, checkpoint_dir) if spec.is_chain else None
             if from_first(functools.partial(is_finished, directory.draws, counts["num_samples"])):
                 return loaded(directory.draws, model, likelihood, again)
             plan = plan._replace(stride=directory.identity["keep_stride"])
@@ -253,11 +254,12 @@ def _chosen_kernel(kernel: Any, posterior_type: type[Posterior]) -> Any:
     return "alternating" if posterior_type is SurrogateRepriorised else "infinite_hmc"
 
 
-def _again(arguments: dict[str, Any], num_samples: int, progress: Any) -> Result:
+def _again(arguments: dict[str, Any], path: Path, num_samples: int, progress: Any) -> Result:
     """The same run, in its checkpoint directory, with more draws."""
     more = checked_counts(num_samples=num_samples)["num_samples"]
     total = arguments["num_samples"] + more
-    return run(**{**arguments, "num_samples": total, "progress": progress})
+    changed = {"checkpoint_dir": path, "num_samples": total, "progress": progress}
+    return run(**{**arguments, **changed})
 
 
 def _warmed(

@@ -194,6 +194,8 @@ def _checked_mesh(mesh: Mesh) -> Mesh:
             f"devices: a mesh may have the axes 'chains' and 'data', got {mesh.axis_names}"
         )
     order = [mesh.axis_names.index(name) for name in (CHAINS, DATA) if name in mesh.axis_names]
+    if not mesh.size:
+        raise ValueError(f"devices: a mesh needs a device, got one of shape {dict(mesh.shape)}")
     devices = mesh.devices.transpose(order)
     return Mesh(devices.reshape(mesh.shape.get(CHAINS, 1), mesh.shape.get(DATA, 1)), (CHAINS, DATA))
 

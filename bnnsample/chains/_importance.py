@@ -26,6 +26,8 @@ from bnnsample.kernels._spec import KernelSpec
 
 # With more per draw than that some draws are chosen twice, which ESS shows.
 MOST_PROPOSALS = 100
+# Weights of one chain: 0.8 GB.
+MOST_NUMBERS = 10**8
 
 
 def check_choice(
@@ -47,6 +49,11 @@ def check_choice(
     name, size = "kernel_options['num_proposals']", num_proposals
     if size is None:
         name, size = "num_warmup", counts["num_warmup"]
+    if size > MOST_NUMBERS:
+        raise ValueError(
+            f"{name} must be at most {MOST_NUMBERS:,} for kernel 'importance', which keeps the "
+            f"weight of every prior draw, got {size:,}"
+        )
     if size * counts["num_chains"] < MIN_WEIGHTS:
         raise ValueError(
             f"{name} must be at least {MIN_WEIGHTS} over all chains for kernel 'importance', got "
@@ -149,11 +156,13 @@ def _choice(
     smoothed: np.ndarray, log_weights: np.ndarray, uniform: float, num_samples: int, dtype: np.dtype
 ) -> Choice:
     numbers = systematic(smoothed, num_samples, uniform)
-    num_passed = np.diff(numbers, prepend=-1)
-    num_passed[-1] += len(smoothed) - 1 - numbers[-1]
+    # Up to a draw's number, and for the last one to the end.
+    ends = np.append(numbers[:-1], len(smoothed) - 1)
+    non_finite = np.cumsum(~np.isfinite(log_weights))
     return Choice(
         jnp.asarray(numbers, jnp.uint32),
         jnp.asarray(-log_weights[numbers], dtype),
-        jnp.asarray(num_passed, jnp.int32),
+        jnp.asarray(np.diff(ends, prepend=-1), jnp.int32),
+        jnp.asarray(np.diff(non_finite[ends], prepend=0), jnp.int32),
         jnp.asarray(min(1.0, num_samples / len(smoothed)), dtype),
     )

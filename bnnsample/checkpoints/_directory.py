@@ -5,7 +5,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bnnsample._arguments import checked_number
+from bnnsample._arguments import checked_number, checked_path
 from bnnsample._processes import all_see, are_several, from_first
 from bnnsample.checkpoints._identity import Identity, claim
 from bnnsample.checkpoints._saver import Checkpoints, OrbaxCheckpoints
@@ -24,14 +24,20 @@ class RunDirectory:
 
     Of several processes the first writes, and all must see the folder.
 
+    Args:
+        path: the folder.
+        every_seconds: between checkpoints.
+        identity: of the run.
+        can_grow: a run of more draws is the same, gone on with.
+
     Raises:
         CheckpointMismatchError: it holds another run.
         BlockingIOError: another process is running it.
         ValueError: another process of this run does not see the folder.
     """
 
-    def __init__(self, path: Any, every_seconds: float, identity: Identity):
-        self.path = Path(path)
+    def __init__(self, path: Path, every_seconds: float, identity: Identity, can_grow: bool):
+        self.path = path
         self._lock: IO[str] | None = None
         self._own: OrbaxCheckpoints | None = None
 
@@ -42,7 +48,7 @@ class RunDirectory:
                 raise BlockingIOError(
                     f"checkpoint_dir={str(self.path)!r} is in use by another process"
                 )
-            held = claim(self.path / RUN, identity)
+            held = claim(self.path / RUN, identity, can_grow)
             self._own = OrbaxCheckpoints(self.path / "states", every_seconds)
             return held
 
@@ -98,12 +104,7 @@ def checked_directory(path: Any, every_seconds: Any) -> tuple[Path | None, float
         )
     if path is None:
         return None, seconds
-    try:
-        path = Path(path)
-        if "\0" in str(path):
-            raise ValueError(f"checkpoint_dir={str(path)!r} has a null character")
-    except TypeError:
-        raise TypeError(f"checkpoint_dir must be a path, got {type(path).__name__}") from None
+    path = checked_path("checkpoint_dir", path)
     from_first(lambda: _check_contents(path))
     return path, seconds
 

@@ -62,11 +62,11 @@ def _program_digest(posterior: Posterior) -> str:
     return hashlib.sha256((text + digest(closed.consts)).encode()).hexdigest()[:16]
 
 
-def claim(path: Path, identity: Identity) -> Identity:
+def claim(path: Path, identity: Identity, can_grow: bool) -> Identity:
     """Write the identity to a file, or compare it with the one there; returns what is there now.
 
-    More draws than there are asked for make it the same run, to be gone on with: how it keeps
-    parameters stays what it was.
+    Where it ``can_grow``, more draws than there are asked for make it the same run, to be gone on
+    with: how it keeps parameters stays what it was.
 
     Raises:
         CheckpointMismatchError: another run's; the message lists what differs.
@@ -78,7 +78,7 @@ def claim(path: Path, identity: Identity) -> Identity:
     try:
         stored = json.loads(path.read_text())
         identity = {**identity, "keep_stride": stored["keep_stride"]}
-        grows = identity["num_samples"] > stored["num_samples"]
+        grows = can_grow and identity["num_samples"] > stored["num_samples"]
         known = {**stored, "num_samples": identity["num_samples"]} if grows else stored
         differing = differences(known, json.loads(json.dumps(identity)))
     except (ValueError, AttributeError, KeyError, TypeError) as error:

@@ -105,19 +105,29 @@ class OrbaxCheckpoints:
         if latest is None:
             return None
         args = self._ocp.args.Composite(notes=self._ocp.args.JsonRestore())
-        notes = dict(self._manager.restore(latest, args=args)["notes"])
+        notes = dict(self._read(latest, args)["notes"])
         return notes if notes.pop("phase") == phase else None
 
     def restore(self, template: Pytree) -> Pytree:
         shapes = jax.eval_shape(_numbered, template)
         args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(shapes))
-        stored = self._manager.restore(self._manager.latest_step(), args=args)["state"]
+        stored = self._read(self._manager.latest_step(), args)["state"]
         leaves, structure = jax.tree.flatten(template)
         restored = [
             like(stored[str(i)], leaf) if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
             for i, leaf in enumerate(leaves)
         ]
         return jax.tree.unflatten(structure, restored)
+
+    def _read(self, step: int | None, args: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=args)
+        except Exception as error:
+            # Written whole, so damaged since, in any way.
+            raise ValueError(
+                f"{self._manager.directory}/{step} is damaged: {error}. Without it the run goes "
+                "on from the state before it, or starts anew"
+            ) from error
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -16,12 +16,14 @@ class Choice(NamedTuple):
         numbers: their numbers in the stream ``[num_samples]``, ascending.
         potentials: their potentials ``[num_samples]``.
         num_passed: draws of the stream from the one chosen before to this one ``[num_samples]``.
+        num_non_finite: of those passed, how many had no finite potential ``[num_samples]``.
         acceptance_rate: the share of the stream that was chosen.
     """
 
     numbers: Array
     potentials: Array
     num_passed: Array
+    num_non_finite: Array
     acceptance_rate: Array
 
     @classmethod
@@ -30,6 +32,7 @@ class Choice(NamedTuple):
         return cls(
             jnp.zeros(num_samples, jnp.uint32),
             jnp.zeros(num_samples, dtype),
+            jnp.zeros(num_samples, jnp.int32),
             jnp.zeros(num_samples, jnp.int32),
             jnp.zeros((), dtype),
         )
@@ -56,9 +59,12 @@ def _step(key, posterior, state, parameters):
     position = posterior.numbered_prior_draw(state.key, choice.numbers[at])
     new = ImportanceState(position, choice.potentials[at], state.key, choice, at + 1)
     no_step_size = jnp.asarray(jnp.nan, state.potential.dtype)
-    none = jnp.asarray(0, jnp.int32)
     return new, Statistics(
-        choice.acceptance_rate, jnp.asarray(False), none, choice.num_passed[at], no_step_size
+        choice.acceptance_rate,
+        jnp.asarray(False),
+        choice.num_non_finite[at],
+        choice.num_passed[at],
+        no_step_size,
     )
 
 

@@ -38,8 +38,9 @@ class Categorical(Likelihood):
         return len(self.classes)
 
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
-        log_p = jax.nn.log_softmax(f, axis=1)
-        return jnp.take_along_axis(log_p, y.astype(jnp.int32), axis=1)[:, 0]
+        # Not by indices: their gradient is a scatter, which XLA does not split into uneven rows.
+        chosen = y == jnp.arange(f.shape[1], dtype=y.dtype)[None]
+        return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(f, axis=1), 0), axis=1)
 
     def sample(self, key: Array, f: Array, values: Values, at_data: bool) -> Array:
         return jax.random.categorical(key, f, axis=1)[:, None].astype(f.dtype)

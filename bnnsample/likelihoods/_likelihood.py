@@ -24,10 +24,13 @@ class Likelihood(ABC):
     Attributes:
         is_gaussian: ``y ~ N(f, scale^2)``: the readout has a closed form.
         standardizes: targets may be standardised, since ``f`` is in their units.
+        splits_unevenly: data whose rows do not divide among devices may be split; false where
+            ``log_prob`` may index ``f``, whose gradient XLA cannot split so.
     """
 
     is_gaussian: ClassVar[bool] = False
     standardizes: ClassVar[bool] = False
+    splits_unevenly: ClassVar[bool] = True
 
     @property
     def unknowns(self) -> Mapping[str, Unknown]:

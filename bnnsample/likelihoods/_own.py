@@ -64,6 +64,9 @@ def from_log_prob(
 class _Own(Likelihood):
     """What the two have in common."""
 
+    # Their functions may index.
+    splits_unevenly = False
+
     def __init__(self, num_outputs: int | None, unknowns: dict[str, Unknown]):
         self._num_outputs, self._unknowns = num_outputs, unknowns
         self._is_vector = False

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bnnsample._arguments import checked_path
 from bnnsample.checkpoints import DRAWS
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
@@ -28,10 +29,7 @@ def load(path: Any, model: Model | None = None, likelihood: Likelihood | None = 
         ValueError: not a result, one of a newer format, one that is truncated or damaged, or a
             ``model`` that does not fit the stored parameters.
     """
-    try:
-        path = Path(path)
-    except TypeError:
-        raise TypeError(f"path must be a path, got {type(path).__name__}") from None
+    path = checked_path("path", path)
     if (path / DRAWS).is_dir():
         path = path / DRAWS
     return loaded(path, model, likelihood)

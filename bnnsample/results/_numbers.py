@@ -5,9 +5,14 @@ import numpy as np
 from bnnsample._record import RunRecord
 from bnnsample._warnings import NonFiniteWarning, PrecisionWarning
 from bnnsample.chains._numerics import LARGEST_ERROR
-from bnnsample.repriorisation._condition import against
+from bnnsample.repriorisation._condition import NEAR, against, limit
 from bnnsample.results._diagnostics import centre
 from bnnsample.results._finding import Finding
+
+
+def percent(share: float) -> str:
+    """To two digits."""
+    return "100%" if share >= 0.995 else f"{100 * share:.2g}%"
 
 
 def count_non_finite(record: RunRecord) -> int:
@@ -19,7 +24,8 @@ def count_non_finite(record: RunRecord) -> int:
 def non_finite_draws(record: RunRecord) -> Finding | None:
     if all(np.isfinite(record.draws[name]).all() for name in ("f", centre(record))):
         return None
-    text = f"Some draws of the function are not finite{_condition(record)}. {_remedy(record)}"
+    remedy = _remedy_where_not_finite(record)
+    text = f"Some draws of the function are not finite{_condition(record)}. {remedy}"
     return Finding(text, True, NonFiniteWarning)
 
 
@@ -31,8 +37,9 @@ def non_finite_proposals(record: RunRecord) -> Finding | None:
     share = float(np.mean(draws > 0))
     text = (
         f"The potential or its gradient was not finite at {count:,} proposals, in "
-        f"{100 * share:.2g}% of the draws: they were rejected, and the draws leave that part of "
-        f"the space out{_condition(record)}{_smallest_noise(record)}. {_remedy(record)}"
+        f"{percent(share)} of the draws: they were rejected, and the draws leave that part of "
+        f"the space out{_condition(record)}{_smallest_noise(record)}. "
+        f"{_remedy_where_not_finite(record)}"
     )
     return Finding(text, share > 0.01, NonFiniteWarning)
 
@@ -69,6 +76,15 @@ def _condition(record: RunRecord) -> str:
 def _smallest_noise(record: RunRecord) -> str:
     noise = record.draws.get("noise_scale")
     return "" if noise is None else f"; the noise scale went down to {np.nanmin(noise):.1e}"
+
+
+def _remedy_where_not_finite(record: RunRecord) -> str:
+    if record.condition is None or record.condition > NEAR * limit(record.settings["dtype"]):
+        return _remedy(record)
+    return (
+        "The factorisation is not the likely cause: steps too long, or a network or a likelihood "
+        "that is not finite there: give a smaller step_size, or standardise the data."
+    )
 
 
 def _remedy(record: RunRecord) -> str:

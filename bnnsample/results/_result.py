@@ -298,13 +298,14 @@ class Result:
                 in: one that was interrupted, loaded from a file or pickled, one whose state is
                 above 1 GiB (give ``checkpoint_dir``), or made by ``kernel="importance"``, whose
                 draws are chosen together.
+            CheckpointMismatchError: the run's folder has more draws by now than are asked for.
         """
         if self._extend is None:
             raise ValueError(
                 "extend() needs the state in which the run ended, which this result (interrupted, "
                 "loaded, pickled, with a state above 1 GiB, or of kernel 'importance') does not "
-                "hold; bnnsample.run with checkpoint_dir= and more num_samples goes on from its "
-                "folder"
+                "hold; bnnsample.run with checkpoint_dir= and more num_samples goes on from the "
+                "folder of a run that was a chain"
             )
         return self._extend(num_samples, progress)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bnnsample._arguments import checked_path
 from bnnsample._record import KeptParameters, RunRecord
 from bnnsample._standardize import Standardizer
 from bnnsample.likelihoods import Likelihood
@@ -60,7 +61,7 @@ class Stored(Mapping[str, np.ndarray]):
 
 def save(record: RunRecord, path: Any, created_at: str, overwrite: bool = False) -> None:
     """``Result.save``; see there."""
-    _zarr.write(Path(path), *described(record, created_at), overwrite)
+    _zarr.write(checked_path("path", path), *described(record, created_at), overwrite)
 
 
 def described(record: RunRecord, created_at: str) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:

@@ -142,18 +142,43 @@ class DrawStream:
         group.to_zarr(self.path, group=name, mode="a", append_dim=dim, **_ZARR)
 
     def _truncate(self, sizes: dict[str, int]) -> None:
-        """Cut off what was written and never committed, or committed and not checkpointed."""
-        with quietly():
-            root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-            self._metadata = json.loads(str(root.attrs[METADATA_KEY]))
-            # Of the draws that were there before.
-            self._metadata.pop("moments", None)
-            members: dict[str, Any] = dict(root.members(max_depth=None))
-            for name, array in members.items():
-                dims = getattr(array.metadata, "dimension_names", None) or ()
-                if _sampled_dim(name.rpartition("/")[0], dims):
-                    shape = zip(dims, array.shape, strict=True)
-                    array.resize(tuple(sizes.get(dim, size) for dim, size in shape))
+        """Cut off what was written and never committed, or committed and not checkpointed.
+
+        Raises:
+            ValueError: draws that were committed are not there.
+        """
+        try:
+            with quietly():
+                members = self._committed(sizes)
+                for array, shape in members:
+                    array.resize(shape)
+        except Exception as error:
+            # What is there may be damaged in any way.
+            raise ValueError(
+                f"{self.path} has lost draws of its run, which cannot go on: {error}. Give another "
+                "checkpoint_dir, or remove this one"
+            ) from error
+
+    def _committed(self, sizes: dict[str, int]) -> list[tuple[zarr.Array, tuple[int, ...]]]:
+        """Arrays that grow with the draws, and the shapes that they are to have."""
+        root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        self._metadata = json.loads(str(root.attrs[METADATA_KEY]))
+        # Of the draws that were there before.
+        self._metadata.pop("moments", None)
+        members: dict[str, Any] = dict(root.members(max_depth=None))
+        listed = zarr.open_group(self.path, mode="r", use_consolidated=True)
+        gone = sorted({name for name, _ in listed.members(max_depth=None)} - members.keys())
+        if gone:
+            raise ValueError(f"{gone[0]} is missing")
+        found = []
+        for name, array in members.items():
+            dims = getattr(array.metadata, "dimension_names", None) or ()
+            if _sampled_dim(name.rpartition("/")[0], dims):
+                shape = tuple(sizes.get(d, n) for d, n in zip(dims, array.shape, strict=True))
+                if any(wanted > n for wanted, n in zip(shape, array.shape, strict=True)):
+                    raise ValueError(f"{name} has shape {array.shape}, not at least {shape}")
+                found.append((array, shape))
+        return found
 
 
 @dataclasses.dataclass

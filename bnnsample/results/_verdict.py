@@ -18,7 +18,7 @@ from bnnsample.kernels._registry import KERNELS
 from bnnsample.results._chains_apart import bimodal, stuck
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.results._finding import Finding
-from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_proposals
+from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_proposals, percent
 
 # Vehtari et al. 2021, section 4.
 R_HAT_LIMIT = 1.01
@@ -68,13 +68,16 @@ def findings(
     if reads_draws:
         rules = (_too_few, non_finite_draws, bimodal, *rules, _stopped)
     by_rule = {rule: finding for rule in rules if (finding := rule(record)) is not None}
+    if stuck in by_rule:
+        # A chain that stays where it is is not in a mode.
+        by_rule.pop(bimodal, None)
     found = list(by_rule.values())
     if table is not None:
         # Where a chain is stuck, or draws are not finite, that is said already; and of chains in
         # different modes running longer is no remedy.
         if not by_rule.keys() & {stuck, non_finite_draws}:
             found += _some(_never_moved(record, table))
-        if bimodal not in by_rule:
+        if not by_rule.keys() & {stuck, bimodal}:
             found += _some(_r_hat(record, table)) + _some(_ess(record, table))
     if record.sample_stats["lp"].shape[0] == 1:
         text = "One chain: R-hat compares its two halves only. Run num_chains=4 to see whether "
@@ -156,7 +159,7 @@ def _divergences(record: RunRecord) -> Finding | None:
         else "A smaller"
     )
     return Finding(
-        f"{_percent(share)} of the transitions diverged: the integrator failed there, and the "
+        f"{percent(share)} of the transitions diverged: the integrator failed there, and the "
         f"draws may miss a part of the posterior. {wider} step_size or a higher "
         "target_acceptance (kernel_options) helps.",
         share > 0.01,
@@ -218,7 +221,3 @@ def _step_is_at_its_bound(record: RunRecord) -> bool:
     spec = KERNELS.get(record.settings.get("kernel", ""))
     step_size = np.mean(record.sample_stats["step_size"])
     return spec is not None and bool(step_size >= 0.9 * spec.max_step_size)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%"

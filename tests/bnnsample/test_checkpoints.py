@@ -155,8 +155,12 @@ def test_extended_runs_are_longer_ones(name, tmp_path):
     short = run(name, num_samples=NUM_SAMPLES - 10)
     on_disk = run(name, num_samples=NUM_SAMPLES - 10, checkpoint_dir=tmp_path / "run")
     if name == "importance":
-        with pytest.raises(ValueError, match="importance"):
-            short.extend(10)
+        for result in (short, on_disk):
+            with pytest.raises(ValueError, match="importance"):
+                result.extend(10)
+        # Draws that are chosen together are not gone on with.
+        with pytest.raises(CheckpointMismatchError, match="num_samples: 20 there, 30 here"):
+            run(name, checkpoint_dir=tmp_path / "run")
         return
     longer = short.extend(10)
     assert_same(whole(name), longer)
@@ -353,6 +357,62 @@ def test_what_a_crash_left_half_written_is_cut_off(stride, tmp_path):
     np.testing.assert_array_equal(got.kept.draws, at)
     jax.tree.map(np.testing.assert_array_equal, got.kept.parameters, parameters)
     assert bnnsample.load(tmp_path).idata.posterior.attrs["created_at"] == "then"
+
+
+def empty(path):
+    shutil.rmtree(path)
+    path.mkdir()
+
+
+LOST = {
+    "all draws": ("draws.zarr", shutil.rmtree),
+    "what is in the folder": ("draws.zarr", empty),
+    "the root": ("draws.zarr/zarr.json", pathlib.Path.unlink),
+    "half of the root": ("draws.zarr/zarr.json", lambda p: p.write_text(p.read_text()[:500])),
+    "a group": ("draws.zarr/posterior", shutil.rmtree),
+    "an array": ("draws.zarr/sample_stats/lp", shutil.rmtree),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_folder_that_lost_draws_is_not_gone_on_with(lost, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    name, lose = LOST[lost]
+    lose(tmp_path / "run" / name)
+    with pytest.raises(ValueError, match="has lost draws of its run, which cannot go on"):
+        run("infinite_hmc", checkpoint_dir=tmp_path / "run", num_samples=NUM_SAMPLES + 5)
+
+
+def test_a_damaged_state_is_named(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    states = tmp_path / "run" / "states"
+    latest = max(states.iterdir(), key=lambda path: int(path.name))
+    for file in latest.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:3])
+    with pytest.raises(ValueError, match=rf"states/{latest.name} is damaged"):
+        run("infinite_hmc", checkpoint_dir=tmp_path / "run", num_samples=NUM_SAMPLES + 5)
+    # As it says.
+    shutil.rmtree(latest)
+    longer = run("infinite_hmc", checkpoint_dir=tmp_path / "run", num_samples=NUM_SAMPLES + 5)
+    expected = whole("infinite_hmc").record.draws["f"]
+    np.testing.assert_array_equal(longer.record.draws["f"][:, :NUM_SAMPLES], expected)
+
+
+def test_a_path_is_one_place(tmp_path, monkeypatch):
+    """Libraries differ in what they make of ~ and of relative paths."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("infinite_hmc", checkpoint_dir="~/run")
+    assert (tmp_path / "home" / "run" / "draws.zarr").is_dir()
+    result.save("~/saved")
+    assert_same(bnnsample.load("~/saved"), result)
+    run("infinite_hmc", checkpoint_dir="run")
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "here"}
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["run"]
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"run", "saved"}
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])

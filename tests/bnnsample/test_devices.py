@@ -5,14 +5,19 @@ import pathlib
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
 
 import bnnsample
+from bnnsample import likelihoods, models
+from bnnsample._check_run import _check_rows
 from bnnsample.chains._devices import one_device, resolve_devices
+from bnnsample.coordinates import SurrogateRepriorised
 
 SCRIPT = pathlib.Path(__file__).with_name("spread_run.py")
 
@@ -94,6 +99,25 @@ def test_every_kind_of_kernel_draws_over_devices_as_on_one(tmp_path, case):
 @pytest.mark.parametrize("case", ["collapsed", "metric", "tuned", "softmax", "chosen", "extended"])
 def test_every_kind_of_kernel_draws_in_two_processes_as_in_one(tmp_path, case):
     assert_processes_agree(tmp_path, case)
+
+
+def test_rows_are_split_evenly_under_a_likelihood_that_may_index():
+    def log_prob(y, f):
+        return -jnp.sum((y - f) ** 2, axis=1)
+
+    x = np.ones((5, 2))
+    likelihood = likelihoods.from_log_prob(log_prob)
+    posterior = SurrogateRepriorised(models.mlp(), likelihood, 3, x, x)
+    two = SimpleNamespace(mesh=SimpleNamespace(shape={"chains": 1, "data": 2}))
+    with pytest.raises(ValueError, match="5 rows of the data do not divide evenly among 2 devices"):
+        _check_rows(posterior, two)
+    _check_rows(SurrogateRepriorised(models.mlp(), likelihoods.Poisson(), 3, x, x), two)
+    _check_rows(SurrogateRepriorised(models.mlp(), likelihood, 3, x[:4], x[:4]), two)
+
+
+def test_a_mesh_without_devices_is_refused():
+    with pytest.raises(ValueError, match="devices: a mesh needs a device"):
+        resolve_devices(Mesh(np.empty((0,), object), ("chains",)), 4)
 
 
 def test_a_chain_is_spread_over_the_features_of_its_rows():

@@ -90,6 +90,15 @@ def test_log_normal_weights_give_independent_draws():
     assert np.mean(sizes) > 0.8 * num_samples
 
 
+def test_proposals_that_are_not_finite_are_counted_by_the_draw_after_them():
+    log_weights = np.array([0.0, -np.inf, 0, 0, -np.inf, -np.inf, 0, -np.inf])
+    smoothed = np.where(np.isfinite(log_weights), -np.log(4), -np.inf)
+    choice = _choice(smoothed, log_weights, 0.5, 4, np.float64)
+    assert np.asarray(choice.numbers).tolist() == [0, 2, 3, 6]
+    assert np.asarray(choice.num_passed).tolist() == [1, 2, 1, 4]
+    assert np.asarray(choice.num_non_finite).tolist() == [0, 1, 0, 3]
+
+
 def test_copies_stand_together_and_lower_the_ess():
     rng = np.random.default_rng(2)
     g = rng.normal(size=500)
@@ -195,6 +204,10 @@ def test_too_few_finite_weights_are_refused():
         ("thin must be 1 .* got 2", {"thin": 2}),
         ("num_warmup must be at least 25 .* got 6", {"num_warmup": 6}),
         (r"'num_proposals'\] must be at least 25 .* got 3", {"options": {"num_proposals": 3}}),
+        (
+            r"must be at most 100,000,000 .* got 200,000,000",
+            {"options": {"num_proposals": 2 * 10**8}},
+        ),
         (r"'num_proposals'\] of 'importance' must be at least", {"options": {"num_proposals": 0}}),
         ("has no option 'step_size'; its options are num_proposals", {"options": {"step_size": 1}}),
     ],

@@ -112,6 +112,14 @@ def test_a_large_run_on_disk_is_warned_of_without_reading_its_draws(tmp_path, mo
     assert set(read) <= {"hidden", "noise_scale"}
 
 
+@pytest.mark.parametrize(("condition", "words"), [(2e2, "not the likely cause"), (1e6, "float64")])
+def test_the_remedy_goes_with_the_condition_number(condition, words):
+    record = record_of(stats={"non_finite": np.ones(SHAPE, int)}, dtype="float32")
+    text = warned_of(dataclasses.replace(record, condition=condition))[bnnsample.NonFiniteWarning]
+    assert words in text.split("ended")[1]
+    assert "in 100% of the draws" in text
+
+
 def test_results_of_before_the_counts_are_read():
     record = record_of()
     del record.sample_stats["non_finite"]
@@ -153,6 +161,12 @@ def test_chosen_draws_and_an_exact_posterior_are_not_stuck():
     moving = record_of(stats=still, coordinates="repriorised")
     del moving.draws["hidden"]
     assert bnnsample.StuckChainWarning in warned_of(moving)
+
+
+def test_chains_that_stay_are_in_no_modes_and_are_not_told_to_run_longer():
+    record = in_modes("noise_scale")
+    record.draws["hidden"][:] = record.draws["hidden"][:, :1]
+    assert list(warned_of(record)) == [bnnsample.StuckChainWarning]
 
 
 # --- chains in two modes
