@@ -1,9 +1,21 @@
 """Strict JAX for every test: 64-bit on, no silent promotion of ranks or dtypes."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Tests run the same programs again and again: workers, and the processes that tests start,
+    # share what one of them has compiled.
+    _compiled_programs = tempfile.mkdtemp(prefix="bnnsample-tests-")
+    atexit.register(shutil.rmtree, _compiled_programs, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled_programs
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    # What is read back names features of the processor, line after line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import pytest

@@ -53,22 +53,6 @@ BOTH = [SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 NUM_WARMUP, NUM_SAMPLES = 40, 30
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _programs_are_compiled_once(tmp_path_factory):
-    """The same programs run again and again here, as in processes that follow one another."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 def run(name, **changes):
     model, y, options = EVERY[name]
     settings = {
