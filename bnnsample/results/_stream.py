@@ -29,7 +29,7 @@ from bnnsample.results._zarr import FORMAT, FORMAT_KEY, METADATA_KEY, metadata_o
 SAMPLED_DIMS = ("draw", "kept_draw")
 _PRIOR_GROUPS = ("prior", "prior_predictive", "sampler_units/prior")
 CHUNK_BYTES = 4 * 2**20
-BUFFER_BYTES = 16 * 2**20
+BUFFER_BYTES = 8 * 2**20
 
 
 def is_finished(path: Path, num_samples: int) -> bool:
