@@ -33,7 +33,14 @@ Y = np.sin(2 * X[:, 0]) + 0.3 * X[:, 1]
 LABELS = (X[:, :2] @ rng.normal(size=(2, 3))).argmax(1)
 CASES = {
     "collapsed": {"data": (X, Y), "num_warmup": 60},
-    "metric": {"data": (X, Y), "kernel": "nuts", "coordinates": "standard", "num_warmup": 30},
+    # Rounding grows with every leapfrog step, until a trajectory turns elsewhere.
+    "metric": {
+        "data": (X, Y),
+        "kernel": "nuts",
+        "coordinates": "standard",
+        "num_warmup": 20,
+        "num_samples": 5,
+    },
     "tuned": {"data": (X, Y), "kernel": "mclmc", "num_warmup": 200},
     "softmax": {"data": (X, LABELS), "likelihood": bnnsample.likelihoods.Categorical()},
     "chosen": {"data": (X, Y), "kernel": "importance", "likelihood": 1.0, "num_warmup": 200},
