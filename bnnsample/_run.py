@@ -26,6 +26,7 @@ from bnnsample.chains._devices import Devices, resolve_devices
 from bnnsample.chains._importance import choose_draws
 from bnnsample.chains._keep import KEEPS
 from bnnsample.chains._mapping import quiet_blas
+from bnnsample.chains._program import Program
 from bnnsample.chains._progress import Progress, resolve_progress, state_memory
 from bnnsample.chains._quantities import Watch, make_watch, prior_quantities
 from bnnsample.chains._resume import restore, save
@@ -330,7 +331,7 @@ def _frame(
 
 def _prior(posterior: Posterior, watch, key) -> dict[str, np.ndarray]:
     """Prior draws in turn: memory for one."""
-    draw = jax.jit(
+    draw = Program(
         lambda posterior, watch, keys: jax.lax.map(
             lambda k: prior_quantities(posterior, watch, k), keys
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnsample._processes import to_host
 from bnnsample.chains._keep import tree_bytes
+from bnnsample.chains._program import Program
 from bnnsample.coordinates import Posterior
 
 MOST_STATES = 8
@@ -35,7 +36,7 @@ def check_potentials(posterior: Posterior, states: Any, platform: str) -> Checke
     with jax.enable_x64(True):
         arguments = _as_float64((posterior, positions))
         try:
-            found = _compiled(arguments, platform)(*arguments)
+            found = _potentials(arguments, platform)
         except Exception:  # a network, or a likelihood, of the user's own that knows float32 alone
             return None
         if found.dtype != np.float64:
@@ -44,15 +45,14 @@ def check_potentials(posterior: Posterior, states: Any, platform: str) -> Checke
         return Checked(float(np.abs(np.asarray(found) - potentials).max()), len(potentials))
 
 
-def _compiled(arguments: Any, platform: str) -> Any:
+def _potentials(arguments: Any, platform: str) -> Any:
     def potentials(posterior, positions):
         return jax.lax.map(posterior.potential, positions)
 
     with warnings.catch_warnings():
         # A likelihood of the user's own may say what JAX makes of its float32 numbers.
         warnings.simplefilter("ignore")
-        lowered = jax.jit(potentials).lower(*arguments)
-        return lowered.compile(compiler_options=_QUICKLY.get(platform))
+        return Program(potentials, options=_QUICKLY.get(platform))(*arguments)
 
 
 def _sample(states: Any) -> tuple[Any, np.ndarray]:

@@ -108,9 +108,10 @@ def choose_draws(
 
     starts = Program(start, devices)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *choices)
+    own = devices.per_chain((jnp.stack(keys), stacked))
     return WarmupResult(
         posterior,
-        starts(posterior, jnp.stack(keys), stacked),
+        starts(devices.everywhere(posterior), *own),
         {
             "num_proposals": num_proposals,
             "k_hat": weights.k_hat,

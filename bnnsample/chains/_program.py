@@ -1,7 +1,7 @@
 """Ahead-of-time compilation, timed, and run in chunks of a length set at run time."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnsample._processes import agreed
 from bnnsample.chains._devices import Devices, placed
+from bnnsample.chains._executables import compiled
 
 TARGET_CHUNK_SECONDS = 0.5
 
@@ -16,7 +17,8 @@ TARGET_CHUNK_SECONDS = 0.5
 class Program:
     """A function compiled once for the shapes of its first call, and where its arguments are then.
 
-    Its time is the first process's, so that all make the same chunks of it.
+    Where it is spread over devices its time is the first process's, so that all make the same
+    chunks of it.
     """
 
     def __init__(
@@ -24,16 +26,14 @@ class Program:
         fn: Callable[..., Any],
         devices: Devices | None = None,
         donate: tuple[int, ...] = (),
+        options: Mapping[str, Any] | None = None,
     ):
         self._spread_over = None if devices is None or devices.is_one else devices
 
-        def program(*args):
-            return fn(*args) if devices is None else fn(*devices.rows_spread(args))
-
-        # Arguments are placed one by one, so that none may be dropped.
-        keeps = self._spread_over is not None
-        self._jitted = jax.jit(program, donate_argnums=donate, keep_unused=keeps)
+        self._fn = fn if devices is None else lambda *args: fn(*devices.rows_spread(args))
+        self._donated, self._options = donate, options
         self._compiled: Any = None
+        self._of: Any = None
         self.compile_seconds = 0.0
         self.run_seconds = 0.0
 
@@ -42,16 +42,34 @@ class Program:
         return self._compiled.as_text()
 
     def __call__(self, *args: Any) -> Any:
+        leaves, structure = jax.tree.flatten(args)
         if self._compiled is None:
             start = time.perf_counter()
-            self._compiled = self._jitted.lower(*args).compile()
+            self._compile(args, leaves, structure)
             self.compile_seconds = time.perf_counter() - start
         if self._spread_over is not None:
-            args = placed(args, self._compiled.input_shardings[0])
+            leaves = placed(leaves, list(self._compiled.input_shardings[0]))
         start = time.perf_counter()
-        result = jax.block_until_ready(self._compiled(*args))
-        self.run_seconds += agreed(time.perf_counter() - start)
-        return result
+        result = jax.block_until_ready(self._compiled(*leaves))
+        seconds = time.perf_counter() - start
+        self.run_seconds += seconds if self._spread_over is None else agreed(seconds)
+        return jax.tree.unflatten(self._of, result)
+
+    def _compile(self, args: tuple[Any, ...], leaves: list[Any], structure: Any) -> None:
+        """As a program of arrays alone, which another model's may be the same as."""
+
+        def program(*leaves):
+            result, self._of = jax.tree.flatten(self._fn(*jax.tree.unflatten(structure, leaves)))
+            return result
+
+        owners = [i for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+        donated = tuple(leaf for leaf, owner in enumerate(owners) if owner in self._donated)
+        lowered = jax.jit(program, donate_argnums=donated, keep_unused=True).lower(*leaves)
+        placement = (
+            self._spread_over,
+            tuple(leaf.sharding if isinstance(leaf, jax.Array) else None for leaf in leaves),
+        )
+        self._compiled = compiled(lowered, placement, self._options)
 
 
 def chunk_lengths(total: int, capacity: int, program: Program) -> Iterator[tuple[int, int]]:

@@ -52,7 +52,7 @@ def start_chains(
                 + why_not_finite(posterior, states.position, int(bad[0]))
             )
         return states, program
-    draw = jax.jit(draw_positions)
+    draw = Program(draw_positions)
 
     def attempt(i):
         position_keys, state_keys = (
@@ -85,7 +85,7 @@ def fitted_to_prior(posterior: Posterior, key: Array, devices: Devices) -> Poste
     def fit(posterior, keys):
         return posterior.fitted(map_chains(posterior.prior_draw, devices.platform)(keys))
 
-    fitted = jax.jit(fit)(posterior, jax.random.split(key, NUM_FITTED))
+    fitted = Program(fit)(posterior, jax.random.split(key, NUM_FITTED))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted)):
         raise FloatingPointError(
             "no Gaussian surrogate of the likelihood was found: the model's features or the "

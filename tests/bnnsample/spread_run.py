@@ -38,6 +38,7 @@ CASES = {
         "data": (X, Y),
         "kernel": "nuts",
         "coordinates": "standard",
+        "kernel_options": {"max_num_doublings": 3},
         "num_warmup": 20,
         "num_samples": 5,
     },

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bnnsample
-from bnnsample.chains import _sampling
+from bnnsample.chains import _executables, _program, _sampling
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.coordinates import COORDINATES
 from bnnsample.kernels._prior_exact import INFINITE_HMC, MOST_STEPS, _trajectory
@@ -103,26 +103,26 @@ class Traced:
 
 def test_ten_thousand_draws_trace_as_often_as_a_hundred():
     counts, compilations = [], []
-    compile_ = jax.stages.Lowered.compile
     for num_samples in (100, 10_000):
-        traced, compiled = Traced(), []
+        traced, programs = Traced(), []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                jax.stages.Lowered,
-                "compile",
-                lambda *a, log=compiled, **k: (log.append(1), compile_(*a, **k))[1],
+                _program,
+                "compiled",
+                lambda *a, log=programs: (log.append(1), _executables.compiled(*a))[1],
             )
             result = run(traced.model, num_samples=num_samples, num_warmup=30, keep="none")
         assert result.record.draws["f"].shape[:2] == (2, num_samples)
         counts.append(traced.count)
-        compilations.append(len(compiled))
+        compilations.append(len(programs))
     assert counts[0] == counts[1] > 0
-    # States, warm-up and sampling.
-    assert compilations == [3, 3]
+    # Positions, their states, warm-up, prior draws and sampling.
+    assert compilations == [5, 5]
 
 
-def test_chunks_of_other_lengths_compile_nothing(monkeypatch):
-    """Every chunk has a length of its own: operations on its draws must not be compiled for it."""
+@pytest.fixture
+def compilations():
+    """A list that grows by one with each program that is compiled."""
     compiled = []
 
     def note(event, duration, **_):
@@ -130,15 +130,97 @@ def test_chunks_of_other_lengths_compile_nothing(monkeypatch):
             compiled.append(duration)
 
     jax.monitoring.register_event_duration_secs_listener(note)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def test_the_same_run_again_compiles_nothing(compilations):
+    """Nor with other data, another seed, and more draws where a chunk was full before."""
+    rng = np.random.default_rng(1)
+    again = {"num_warmup": 20, "kernel_options": {}, "num_samples": 2000}
+    first = run(**again)
+    before = len(compilations)
+    second = run(**again)
+    x, y = rng.normal(size=X.shape), rng.normal(size=Y.shape)
+    bnnsample.run(
+        mlp(), (x, y), width=4, likelihood=Gaussian(0.5), num_chains=2, num_warmup=20,
+        num_samples=2500, seed=5, progress=False,
+    )  # fmt: skip
+    assert len(compilations) == before
+    for name, values in first.record.draws.items():
+        np.testing.assert_array_equal(values, second.record.draws[name])
+    # What differs inside the program is another.
+    run(mlp(activation="tanh"), **again)
+    assert len(compilations) > before
+
+
+def answers(fn, *args):
+    return [np.asarray(a) for a in jax.tree.leaves(Program(fn)(*args))]
+
+
+def test_programs_are_shared_by_all_that_they_compute(compilations):
+    _executables._KEPT.clear()
+    one, two = jnp.arange(3.0), jnp.arange(3.0) + 10
+    # Constants, of which one differs in one place; which argument is left unused.
+    for at in (0, 17_000):
+        constant = np.zeros(20_000)
+        constant[at] = 1.0
+        expected = 10 + constant
+        (found,) = answers(lambda x, c=constant: x + c, 10.0)
+        np.testing.assert_array_equal(found, expected)
+    assert answers(lambda a, b: a + 1, one, two)[0].tolist() == [1, 2, 3]
+    assert answers(lambda a, b: b + 1, one, two)[0].tolist() == [11, 12, 13]
+    # Keys of random numbers, and the integers that they are made of.
+    key = jax.random.key(3)
+    raw = jax.random.key_data(key)
+    assert jnp.issubdtype(Program(lambda k: k)(key).dtype, jax.dtypes.prng_key)
+    assert Program(lambda k: k)(raw).dtype == jnp.uint32
+    # Structures of arguments and of results, around one and the same program.
+    assert Program(lambda t: {"b": t["a"] + 1})({"a": 1.0})["b"] == 2
+    assert Program(lambda t: (t[0] + 1,))([1.0]) == (2,)
+    # Settings of JAX.
+    before = len(compilations)
+    answers(jnp.sin, one)
+    with jax.default_matmul_precision("highest"):
+        answers(jnp.sin, one)
+    answers(jnp.sin, one)
+    assert len(compilations) - before == 2
+    assert len(_executables._KEPT) == 9
+
+
+def test_a_program_that_calls_back_calls_its_own():
+    said = []
+    for name in ("first", "second"):
+
+        def calls(x, name=name):
+            jax.debug.callback(lambda _: said.append(name), x)
+            return x + 1
+
+        Program(calls)(jnp.ones(2))
+        jax.effects_barrier()
+    assert said == ["first", "second"]
+
+
+def test_few_programs_are_kept(monkeypatch):
+    monkeypatch.setattr(_executables, "MOST_KEPT", 3)
+    _executables._KEPT.clear()
+    for i in range(5):
+        Program(lambda x, i=i: x + i)(1.0)
+        Program(lambda x: x)(1.0)
+    assert len(_executables._KEPT) == 3
+
+
+def test_chunks_of_other_lengths_compile_nothing(monkeypatch, compilations):
+    """Every chunk has a length of its own: operations on its draws must not be compiled for it."""
     counts = []
     for lengths in ((20, 20), (20, 20), (7, 1, 13, 3, 5, 11)):
         starts = np.cumsum((0, *lengths))
         chunks = [(int(s), n) for s, n in zip(starts, lengths, strict=False)]
         monkeypatch.setattr(_sampling, "chunk_lengths", lambda *_, chunks=chunks: iter(chunks))
-        before = len(compiled)
+        before = len(compilations)
+        _executables._KEPT.clear()
         run(num_samples=40)
-        counts.append(len(compiled) - before)
-    jax.monitoring.unregister_event_duration_listener(note)
+        counts.append(len(compilations) - before)
     assert 0 < counts[1] == counts[2]
 
 
