@@ -31,7 +31,7 @@ def compiled(lowered: Any, placement: Any, options: Mapping[str, Any] | None = N
         placement,
         repr(options),
         repr(jax.config.values),
-        jax.config.jax_default_device,
+        jax.config.jax_default_device,  # type: ignore[attr-defined]
     )
     if key not in _KEPT:
         _KEPT[key] = lowered.compile(options)
