@@ -119,11 +119,24 @@ def _ghmc_step(key, potential, state, parameters):
 
 @lenient
 def _mala_step(key, potential, state, parameters):
-    step_size = jnp.asarray(parameters["step_size"], _dtype(state))
-    state, info = blackjax.mala.build_kernel()(key, state, log_density_of(potential), step_size)
-    # BlackJAX makes a rate of 0 of an energy that is not finite, and shows no proposal.
-    divergent = ~jnp.isfinite(info.acceptance_rate)
-    return state, _statistics(state, info.acceptance_rate, divergent, 1, step_size)
+    """One leapfrog step of HMC, which shows its proposal (Neal 2011, section 5.2).
+
+    Of size ``sqrt(2 e)`` from a standard normal momentum: ``q + e grad + sqrt(2 e) noise``.
+    """
+    dtype = _dtype(state)
+    step_size = jnp.asarray(parameters["step_size"], dtype)
+    dimension = sum(leaf.size for leaf in jax.tree.leaves(state.position))
+    state, info = blackjax.hmc.build_kernel()(
+        key,
+        state,
+        log_density_of(potential),
+        jnp.sqrt(2 * step_size),
+        jnp.ones(dimension, dtype),
+        1,
+    )
+    return state, _statistics(
+        state, info.acceptance_rate, info.is_divergent, 1, step_size, _is_finite(info.proposal)
+    )
 
 
 def _mclmc_kernel(key, state, logdensity_fn, inverse_mass_matrix, L, step_size):
@@ -226,7 +239,7 @@ GHMC = _spec(
 )
 MALA = _spec(
     "mala",
-    _init(blackjax.mala, False),
+    _init(blackjax.hmc, False),
     _mala_step,
     defaults={"step_size": None},
     target_acceptance=0.574,

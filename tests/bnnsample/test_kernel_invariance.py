@@ -208,3 +208,34 @@ def test_invariance(name, target):
 @pytest.mark.parametrize("name", EXACT)
 def test_invariance_over_many_more_chains(name, target):
     check(name, target, 200_000, 8)
+
+
+def test_a_step_of_mala_has_its_proposal_and_its_acceptance_rate():
+    """``N(q + e grad, 2 e)``, weighed by its density there and back (Roberts and Tweedie 1996)."""
+    spec, step, target = KERNELS["mala"], 0.3, Skewed()
+    start = jnp.asarray([0.4, -1.1])
+
+    def potential(q):
+        return target.potential({"x": q[0], "rest": [q[1]]})
+
+    def log_density(q):
+        return -potential(q) - jnp.sum(q**2) / 2
+
+    def proposal(q):
+        mean = q + step * jax.grad(log_density)(q)
+        return st.multivariate_normal(np.asarray(mean), 2 * step * np.eye(2))
+
+    state = spec.init(jax.random.key(0), potential, start)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    states, statistics = jax.jit(
+        jax.vmap(lambda key: spec.step(key, potential, state, {"step_size": step}))
+    )(keys)
+    ends, rates = np.asarray(states.position), np.asarray(statistics.acceptance_rate)
+    moved = (ends != np.asarray(start)).any(1)
+    assert (rates[moved][:50] < 1).sum() > 10
+    for end, rate in list(zip(ends[moved], rates[moved], strict=True))[:50]:
+        there, back = proposal(start).logpdf(end), proposal(jnp.asarray(end)).logpdf(start)
+        ratio = log_density(jnp.asarray(end)) - log_density(start) + back - there
+        assert rate == pytest.approx(min(1, np.exp(ratio)), rel=1e-9)
+    # Proposals are accepted as often as their rates say.
+    assert abs(moved.mean() - rates.mean()) < 4 * np.sqrt(rates.mean() * (1 - rates.mean()) / 2000)

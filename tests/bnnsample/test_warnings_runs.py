@@ -152,6 +152,7 @@ def test_a_good_float32_run_says_how_precise_it_is():
         ("hmc", np.nan),
         ("nuts", np.inf),
         ("ghmc", np.nan),
+        ("mala", np.inf),
         ("mclmc", np.nan),
         ("adjusted_mclmc", np.inf),
     ],
