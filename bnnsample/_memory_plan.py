@@ -207,7 +207,12 @@ def _shapes(posterior: Posterior, x_eval: Array | None) -> tuple[dict[str, Any],
         [jax.ShapeDtypeStruct((leaf.size,), jnp.int8) for leaf in jax.tree.leaves(template)],
         jax.ShapeDtypeStruct((min(NUM_HIDDEN_WEIGHTS, size),), jnp.int32),
     )
-    small, network = jax.eval_shape(quantities, posterior, Watch(*shapes), key, start)
+
+    def recorded(watch, key, start):
+        # JAX keeps what it has traced as long as the function lives: not one of a module's, then.
+        return quantities(posterior, watch, key, start)
+
+    small, network = jax.eval_shape(recorded, Watch(*shapes), key, start)
     return small, network, position
 
 
