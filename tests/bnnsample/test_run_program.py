@@ -1,5 +1,6 @@
 """One compilation, progress, interruption, memory; no deadlock; a backend that is wrong."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -152,6 +153,20 @@ def test_the_same_run_again_compiles_nothing(compilations):
     # What differs inside the program is another.
     run(mlp(activation="tanh"), **again)
     assert len(compilations) > before
+
+
+def test_a_run_leaves_no_equations_behind():
+    """JAX keeps what it has traced of a function as long as that lives: not with every model."""
+
+    def equations():
+        gc.collect()
+        return sum(type(o).__name__ == "JaxprEqn" for o in gc.get_objects())
+
+    counts = []
+    for _ in range(4):
+        run(num_warmup=20)
+        counts.append(equations())
+    assert counts[2] - counts[1] == counts[3] - counts[2] < 50
 
 
 def answers(fn, *args):
