@@ -33,7 +33,7 @@ class Program:
         self._fn = fn if devices is None else lambda *args: fn(*devices.rows_spread(args))
         self._donated, self._options = donate, options
         self._compiled: Any = None
-        self._of: Any = None
+        self._result_structure: Any = None
         self.compile_seconds = 0.0
         self.run_seconds = 0.0
 
@@ -53,14 +53,15 @@ class Program:
         result = jax.block_until_ready(self._compiled(*leaves))
         seconds = time.perf_counter() - start
         self.run_seconds += seconds if self._spread_over is None else agreed(seconds)
-        return jax.tree.unflatten(self._of, result)
+        return jax.tree.unflatten(self._result_structure, result)
 
     def _compile(self, args: tuple[Any, ...], leaves: list[Any], structure: Any) -> None:
         """As a program of arrays alone, which another model's may be the same as."""
 
         def program(*leaves):
-            result, self._of = jax.tree.flatten(self._fn(*jax.tree.unflatten(structure, leaves)))
-            return result
+            result = self._fn(*jax.tree.unflatten(structure, leaves))
+            found, self._result_structure = jax.tree.flatten(result)
+            return found
 
         owners = [i for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
         donated = tuple(leaf for leaf, owner in enumerate(owners) if owner in self._donated)

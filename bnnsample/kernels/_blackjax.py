@@ -54,6 +54,17 @@ def _metric(parameters, dtype):
     return jnp.asarray(parameters["inverse_mass_matrix"], dtype)
 
 
+def _leapfrog(key, potential, state, leapfrog_size, metric, num_steps, step_size):
+    """A trajectory of ``num_steps`` and its Metropolis test; ``step_size`` is what is reported."""
+    state, info = blackjax.hmc.build_kernel()(
+        key, state, log_density_of(potential), leapfrog_size, metric, num_steps
+    )
+    return state, _statistics(
+        state, info.acceptance_rate, info.is_divergent, num_steps, step_size,
+        _is_finite(info.proposal),
+    )  # fmt: skip
+
+
 @lenient
 def _hmc_step(key, potential, state, parameters):
     step_size = jnp.asarray(parameters["step_size"], _dtype(state))
@@ -64,18 +75,8 @@ def _hmc_step(key, potential, state, parameters):
         jitter = jax.random.uniform(law_key, dtype=step_size.dtype, minval=0.8, maxval=1.2)
         ratio = jitter * parameters["trajectory_angle"] / step_size
         num_steps = jnp.clip(jnp.ceil(ratio), 1, 1024).astype(jnp.int32)
-    state, info = blackjax.hmc.build_kernel()(
-        key,
-        state,
-        log_density_of(potential),
-        step_size,
-        _metric(parameters, _dtype(state)),
-        num_steps,
-    )
-    return state, _statistics(
-        state, info.acceptance_rate, info.is_divergent, num_steps, step_size,
-        _is_finite(info.proposal),
-    )  # fmt: skip
+    metric = _metric(parameters, _dtype(state))
+    return _leapfrog(key, potential, state, step_size, metric, num_steps, step_size)
 
 
 @lenient
@@ -126,17 +127,8 @@ def _mala_step(key, potential, state, parameters):
     dtype = _dtype(state)
     step_size = jnp.asarray(parameters["step_size"], dtype)
     dimension = sum(leaf.size for leaf in jax.tree.leaves(state.position))
-    state, info = blackjax.hmc.build_kernel()(
-        key,
-        state,
-        log_density_of(potential),
-        jnp.sqrt(2 * step_size),
-        jnp.ones(dimension, dtype),
-        1,
-    )
-    return state, _statistics(
-        state, info.acceptance_rate, info.is_divergent, 1, step_size, _is_finite(info.proposal)
-    )
+    metric = jnp.ones(dimension, dtype)
+    return _leapfrog(key, potential, state, jnp.sqrt(2 * step_size), metric, 1, step_size)
 
 
 def _mclmc_kernel(key, state, logdensity_fn, inverse_mass_matrix, L, step_size):
