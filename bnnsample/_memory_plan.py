@@ -208,11 +208,11 @@ def _shapes(posterior: Posterior, x_eval: Array | None) -> tuple[dict[str, Any],
         jax.ShapeDtypeStruct((min(NUM_HIDDEN_WEIGHTS, size),), jnp.int32),
     )
 
-    def recorded(watch, key, start):
+    def recorded(*arguments):
         # JAX keeps what it has traced as long as the function lives: not one of a module's, then.
-        return quantities(posterior, watch, key, start)
+        return quantities(*arguments)
 
-    small, network = jax.eval_shape(recorded, Watch(*shapes), key, start)
+    small, network = jax.eval_shape(recorded, posterior, Watch(*shapes), key, start)
     return small, network, position
 
 
