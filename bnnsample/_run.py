@@ -176,7 +176,9 @@ def run(
     tempered = checked_tempering(temperature, tempering)
     kernel = _chosen_kernel(kernel, posterior_type)
     spec, parameters, target = resolve_kernel(kernel, kernel_options)
-    make = functools.partial(posterior_type, tempering=tempered, network_dtype=network_dtype)
+    make = functools.partial(
+        posterior_type, tempering=tempered.cast(problem.dtype), network_dtype=network_dtype
+    )
     platform = devices.platform
     with (
         in_precision(problem.dtype),

@@ -20,6 +20,8 @@ from bnnsample.repriorisation._factor import condition
 
 Position = dict[str, Any]
 Parameters = dict[str, Any]
+# Fields of arrays that nothing is learned of.
+GIVEN = ("x", "y", "tempering")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Posterior(ABC):
     y: Array
     location: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
-    tempering: Tempering = field(default=Tempering(), metadata={"static": True})
+    tempering: Tempering = field(default=Tempering())
     network_dtype: Any = field(default=None, metadata={"static": True})
 
     def __post_init__(self):
@@ -185,7 +187,7 @@ class Posterior(ABC):
     def log_prob(self, f: Array, values: Mapping[str, Array]) -> Array:
         """The tempered log-likelihood of outputs ``f [n, d]``, a scalar."""
         total = jnp.sum(self.likelihood.log_prob(self.y, f, values))
-        return total / self.tempering.temperature
+        return total / jnp.asarray(self.tempering.temperature, total.dtype)
 
     def readout(self, key: Array, position: Position, factor: Factor, z: Array) -> Array:
         """The readout ``W [p, d]`` of a position, for a Gaussian likelihood.
@@ -214,7 +216,7 @@ class Posterior(ABC):
 
     def gaussian_constant(self, position: Position) -> Array:
         """What the tempered Gaussian likelihood has beside that of the tempered noise scale."""
-        if self.tempering.temperature == 1:
+        if self.tempering.is_none:
             return jnp.zeros((), self.y.dtype)
         scale = self.likelihood.gaussian_scale(self.unknown_values(position))
         constant = self.tempering.gaussian_constant(scale, self.y.shape)
@@ -222,6 +224,6 @@ class Posterior(ABC):
 
 
 def learned(posterior: Posterior) -> dict[str, Any]:
-    """What a warm-up has taught a posterior: its fields of arrays, but for the data."""
+    """What a warm-up has taught a posterior: its fields of arrays that are not given."""
     names = [f.name for f in dataclasses.fields(posterior) if not f.metadata.get("static")]
-    return {name: getattr(posterior, name) for name in names if name not in ("x", "y")}
+    return {name: getattr(posterior, name) for name in names if name not in GIVEN}

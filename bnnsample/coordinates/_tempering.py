@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bnnsample._arguments import checked_number, shown
@@ -14,6 +15,7 @@ TEMPERINGS = ("posterior", "likelihood")
 Pytree = Any
 
 
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Tempering:
     """A temperature, and what it tempers.
@@ -25,23 +27,34 @@ class Tempering:
     reference is N(0, I). An unknown whose prior has no quantile function in closed form here is
     tempered in NumPyro's unconstrained coordinate: its density there is what is raised.
 
+    A temperature other than 1 is a leaf, so that one compiled program serves all of them.
+
     Attributes:
         temperature: T; 1 leaves everything as it is.
         tempers: one of ``TEMPERINGS``.
     """
 
-    temperature: float = 1.0
+    temperature: Any = 1.0
     tempers: str = "posterior"
 
     @property
-    def noise_root(self) -> float:
-        """What tempering multiplies the standard deviation of Gaussian noise by."""
-        return math.sqrt(self.temperature)
+    def is_none(self) -> bool:
+        """The temperature is 1, in every program that is made of it."""
+        return isinstance(self.temperature, int | float) and self.temperature == 1
 
     @property
-    def prior_root(self) -> float:
+    def noise_root(self) -> Any:
+        """What tempering multiplies the standard deviation of Gaussian noise by."""
+        return self.temperature**0.5
+
+    @property
+    def prior_root(self) -> Any:
         """The same for the prior's."""
-        return math.sqrt(self.temperature) if self.tempers == "posterior" else 1.0
+        return self.temperature**0.5 if self.tempers == "posterior" else 1.0
+
+    def cast(self, dtype: np.dtype) -> "Tempering":
+        """The same with a temperature of a dtype."""
+        return self if self.is_none else Tempering(dtype.type(self.temperature), self.tempers)
 
     def enlarged(self, tree: Pytree) -> Pytree:
         """Parameters, or features, of positions: times the prior's root."""
@@ -56,10 +69,18 @@ class Tempering:
         n, d = shape
         log_scale = jnp.mean(jnp.log(scale)) + 0.5 * math.log(2 * math.pi)
         surplus = n * d * (1 - 1 / self.temperature)
-        return surplus * log_scale + 0.5 * n * d * math.log(self.temperature)
+        return surplus * log_scale + 0.5 * n * d * jnp.log(self.temperature)
 
-    def _times(self, tree: Pytree, factor: float) -> Pytree:
-        if factor == 1.0:
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[bool, str]]:
+        return () if self.is_none else (self.temperature,), (self.is_none, self.tempers)
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[bool, str], leaves: tuple[Any, ...]) -> "Tempering":
+        is_none, tempers = static
+        return cls(1.0 if is_none else leaves[0], tempers)
+
+    def _times(self, tree: Pytree, factor: Any) -> Pytree:
+        if self.is_none or self.tempers == "likelihood":
             return tree
         return jax.tree.map(lambda a: a * jnp.asarray(factor, a.dtype), tree)
 

@@ -106,7 +106,7 @@ def rebuild_posterior(
             jnp.asarray(standardizer.targets(y)),
             tempering=Tempering(
                 settings.get("temperature", 1.0), settings.get("tempering", "posterior")
-            ),
+            ).cast(y.dtype),
             network_dtype=checked_precision(settings.get("precision"))[1],
         )
 

@@ -32,7 +32,7 @@ def require_known_scales(
 
 def require_untempered(what: str, tempering: Tempering) -> None:
     """Raise ``ValueError`` unless the temperature is 1."""
-    if tempering.temperature != 1:
+    if not tempering.is_none:
         raise ValueError(
             f"{what} is of the posterior of temperature 1, and this run has temperature "
             f"{tempering.temperature:g}"

@@ -17,7 +17,7 @@ from bnnsample.chains import _executables, _program, _sampling
 from bnnsample.chains._program import Program, chunk_lengths
 from bnnsample.coordinates import COORDINATES
 from bnnsample.kernels._prior_exact import INFINITE_HMC, MOST_STEPS, _trajectory
-from bnnsample.likelihoods import Gaussian
+from bnnsample.likelihoods import Gaussian, StudentT
 from bnnsample.models import from_functions, mlp
 from ntk import BackendError, _known_answer, check_backend
 
@@ -153,6 +153,20 @@ def test_the_same_run_again_compiles_nothing(compilations):
     # What differs inside the program is another.
     run(mlp(activation="tanh"), **again)
     assert len(compilations) > before
+
+
+@pytest.mark.parametrize("tempering", ["posterior", "likelihood"])
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), StudentT(4.0, scale=0.5)])
+def test_another_temperature_compiles_nothing(compilations, likelihood, tempering):
+    again = {"likelihood": likelihood, "tempering": tempering, "num_warmup": 20}
+    run(temperature=0.5, **again)
+    before = len(compilations)
+    shared = run(temperature=0.3, **again)
+    assert len(compilations) == before
+    _executables._KEPT.clear()
+    own = run(temperature=0.3, **again)
+    for name, values in own.record.draws.items():
+        np.testing.assert_array_equal(values, shared.record.draws[name])
 
 
 def test_a_run_leaves_no_equations_behind():
