@@ -29,8 +29,7 @@ from experiments._options import folder, whole, write_settings
 from experiments._plot import save
 
 COLUMNS = ("draws", "seconds", "mib")
-# Of all draws, from where on memory is to be flat.
-SETTLED = 0.1
+TENTHS = 10
 
 
 class Recorder:
@@ -101,15 +100,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def report(rows: list[dict[str, Any]], result: bnnsample.Result, size: int) -> list[str]:
     """What was found, in lines."""
     draws, seconds, mib = (np.asarray([row[name] for row in rows]) for name in COLUMNS)
-    settled = draws >= SETTLED * draws[-1]
+    tenths = tenths_of(draws, mib)
+    settled = tenths[1:] or tenths
     # From the first chunk's end: before, the program is compiled.
     outside = 1 - result.sampling_seconds / (seconds[-1] - seconds[0])
     return [
         f"{draws[-1]:,.0f} draws per chain in {seconds[-1]:.0f} s; {size / MIB:.0f} MiB on disk",
-        f"resident memory from draw {draws[settled][0]:,.0f} on: {mib[settled][0]:.0f} MiB, at "
-        f"most {mib[settled].max():.0f} MiB ({mib[settled].max() / mib[settled][0] - 1:+.1%})",
+        f"resident memory, medians of the run's tenths: {', '.join(f'{m:.0f}' for m in tenths)} "
+        f"MiB; after the first at most {max(settled) / settled[0] - 1:+.1%} of the second's; "
+        f"largest {mib.max():.0f} MiB",
         f"time outside the compiled program: {outside:.2%}",
     ]
+
+
+def tenths_of(draws: np.ndarray, mib: np.ndarray) -> list[float]:
+    """The median of each tenth of the draws: buffers come and go between one chunk and the next."""
+    ends = np.arange(1, TENTHS) * draws[-1] / TENTHS
+    parts = np.split(mib, np.searchsorted(draws, ends))
+    return [float(np.median(part)) for part in parts if part.size]
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

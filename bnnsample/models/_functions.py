@@ -6,7 +6,7 @@ from typing import Any
 from jax import Array
 
 from bnnsample.models._model import Model, Pytree, Width
-from bnnsample.models._prior_scales import prior_scales, with_prior_scales
+from bnnsample.models._prior_scales import prior_scales, scales_by_name, with_prior_scales
 
 
 def from_functions(
@@ -33,12 +33,7 @@ def from_functions(
     for name, value in (("init", init), ("features", features)):
         if not callable(value):
             raise TypeError(f"{name} must be a function, got {type(value).__name__}")
-    if not isinstance(scales or {}, Mapping):
-        raise TypeError(f"scales must be a dict, got {type(scales).__name__}")
-    own = dict(scales or {})
-    taken = sorted({"readout_weight_std", "readout_bias_std"} & set(own))
-    if taken:
-        raise ValueError(f"scales: {taken[0]} is an argument of its own")
+    own = scales_by_name(scales)
 
     def build(values: dict[str, Any]) -> Model:
         given = {name: values[name] for name in own}

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpyro.distributions as dist
 
+from bnnsample._arguments import shown
 from bnnsample._scale import EMPIRICAL_BAYES, check_prior
 from bnnsample._unknowns import Unknown
 from bnnsample.models._checks import check_standard_deviation
@@ -97,6 +98,20 @@ def prior_scales(num_layers: int | None = None, **scales: Any) -> PriorScales:
         return tuple(checked(f"{name}[{i}]", s) for i, s in enumerate(scale))
 
     return PriorScales({name: layered(name, scale) for name, scale in scales.items()})
+
+
+def scales_by_name(scales: Any) -> dict[str, Any]:
+    """The scales that a function of the user's takes by name.
+
+    Raises:
+        TypeError, ValueError: not a dict of names, or one of the readout's.
+    """
+    if not isinstance(scales or {}, Mapping) or any(not isinstance(k, str) for k in scales or {}):
+        raise TypeError(f"scales must be a dict by name, got {shown(scales)}")
+    taken = sorted({"readout_weight_std", "readout_bias_std"} & set(scales or {}))
+    if taken:
+        raise ValueError(f"scales: {taken[0]} is an argument of its own")
+    return dict(scales or {})
 
 
 def per_layer(scale: Any, num_layers: int) -> tuple[Any, ...]:

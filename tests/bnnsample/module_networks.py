@@ -43,15 +43,19 @@ def equinox_mlp(inputs, width, outputs):
     return eqx.nn.MLP(inputs, outputs, width, 2, gelu, key=jax.random.key(0))
 
 
-def four_models(inputs, outputs):
-    """Two hidden layers in our own layers, Linen, NNX and Equinox."""
-    prior = models.fan_in(*SCALES)
+def four_models(inputs, outputs, scales=None):
+    """Two hidden layers in our own layers, Linen, NNX and Equinox.
+
+    ``scales``: of ``weight_std`` and ``bias_std``, in the place of numbers.
+    """
+    own = scales or dict(zip(("weight_std", "bias_std"), SCALES, strict=True))
+    options = {"prior": models.fan_in(*SCALES), "scales": scales, **READOUT}
     return {
-        "own": models.mlp(2, "gelu", *SCALES, **READOUT),
-        "linen": models.from_flax(lambda width: LinenMLP(width, outputs), prior, **READOUT),
-        "nnx": models.from_flax(lambda width: NNXMLP(inputs, width, outputs), prior, **READOUT),
+        "own": models.mlp(2, "gelu", **own, **READOUT),
+        "linen": models.from_flax(lambda width: LinenMLP(width, outputs), **options),
+        "nnx": models.from_flax(lambda width: NNXMLP(inputs, width, outputs), **options),
         "equinox": models.from_equinox(
-            lambda width: equinox_mlp(inputs, width, outputs), prior, **READOUT
+            lambda width: equinox_mlp(inputs, width, outputs), **options
         ),
     }
 

@@ -3,6 +3,7 @@
 import csv
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import long_run, soak
@@ -34,6 +35,12 @@ def test_a_streamed_run_is_measured_chunk_by_chunk(tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {
         "long_run.csv", "long_run.json", "long_run.png",
     }  # fmt: skip
+
+
+def test_memory_by_tenths_of_the_draws():
+    draws = np.array([100, 150, 290, 300, 950, 1000])
+    mib = np.array([1.0, 2.0, 3.0, 5.0, 7.0, 8.0])
+    assert long_run.tenths_of(draws, mib) == [1.5, 3.0, 5.0, 7.5]
 
 
 @pytest.fixture

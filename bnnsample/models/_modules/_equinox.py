@@ -12,8 +12,9 @@ def from_equinox(
     prior: Any = None,
     *,
     readout: str | None = None,
-    readout_weight_std: float = 1.0,
-    readout_bias_std: float = 0.1,
+    readout_weight_std: Any = 1.0,
+    readout_bias_std: Any = 0.1,
+    scales: Mapping[str, Any] | None = None,
     batched: bool = False,
     apply_kwargs: Mapping[str, Any] | None = None,
 ) -> ModuleModel:
@@ -56,5 +57,5 @@ def from_equinox(
         return EquinoxBinding(built, shape, dtype, kwargs, batched)
 
     return module_model(
-        bind, "equinox", prior, readout, readout_weight_std, readout_bias_std, is_ready
+        bind, "equinox", prior, readout, readout_weight_std, readout_bias_std, is_ready, scales
     )

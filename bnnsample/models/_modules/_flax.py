@@ -12,8 +12,9 @@ def from_flax(
     prior: Any = None,
     *,
     readout: str | None = None,
-    readout_weight_std: float = 1.0,
-    readout_bias_std: float = 0.1,
+    readout_weight_std: Any = 1.0,
+    readout_bias_std: Any = 0.1,
+    scales: Mapping[str, Any] | None = None,
     apply_kwargs: Mapping[str, Any] | None = None,
     collections: Mapping[str, Any] | None = None,
 ) -> ModuleModel:
@@ -54,6 +55,11 @@ def from_flax(
             found among the ``Dense`` (Linen) or ``Linear`` (NNX) layers. A layer of your own can
             be named too: it is ``a x @ kernel + b bias`` with numbers a and b, which is checked.
         readout_weight_std, readout_bias_std: standard deviations; a readout without bias needs 0.
+        scales: of a rule that takes more arguments, ``(path, shape, **scales)``, their values by
+            name. ``prior=fan_in(), scales={"weight_std": dist.HalfNormal(1.0)}`` samples one scale
+            of all weights; a rule of your own may have one per layer. They, and the two standard
+            deviations, are numbers, NumPyro priors of unknown ones, or ``"empirical-bayes"``, as in
+            ``mlp``.
         apply_kwargs: arguments of every call of the module, beside the inputs.
         collections: of Linen, variables beside the parameters, held fixed:
             ``{"batch_stats": ...}``.
@@ -92,5 +98,5 @@ def from_flax(
         return NNXBinding(built, shape, dtype, kwargs)
 
     return module_model(
-        bind, "flax", prior, readout, readout_weight_std, readout_bias_std, is_ready
+        bind, "flax", prior, readout, readout_weight_std, readout_bias_std, is_ready, scales
     )

@@ -1,6 +1,5 @@
 """The model of a module of a framework."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,12 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnnsample._arguments import shown
 from bnnsample.models._checks import widths_of
 from bnnsample.models._model import Model, Pytree, Width
 from bnnsample.models._modules._binding import Binding
 from bnnsample.models._modules._hidden import Hidden
+from bnnsample.models._modules._priors import is_rule
 from bnnsample.models._modules._split import Split
-from bnnsample.models._prior_scales import prior_scales, with_prior_scales
+from bnnsample.models._prior_scales import prior_scales, scales_by_name, with_prior_scales
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,19 @@ def module_model(
     readout_weight_std: Any,
     readout_bias_std: Any,
     is_ready: bool,
+    scales: Any = None,
 ) -> ModuleModel:
     """The model of modules that ``bind(width, shape, dtype)`` builds for examples of ``shape``."""
-    scales = prior_scales(readout_weight_std=readout_weight_std, readout_bias_std=readout_bias_std)
+    own = scales_by_name(scales)
+    if own and not is_rule(prior):
+        raise TypeError(
+            "scales are arguments of a prior that is a rule, (path, shape, **scales) -> standard "
+            f"deviation or distribution, such as fan_in(); got prior={shown(prior)}"
+        )
+    stds = {"readout_weight_std": readout_weight_std, "readout_bias_std": readout_bias_std}
+    given = prior_scales(**stds, **own)
+    # Numbers that mean nothing stand for the unknown ones: what is drawn does not depend on them.
+    initial = {name: given.values()[name] for name in own}
     if readout is not None and not isinstance(readout, str):
         raise TypeError(f"readout must be a path such as 'head/Dense_0', got {readout!r}")
 
@@ -100,33 +111,40 @@ def module_model(
         # A module is built with numbers, even where the caller is being traced.
         with jax.ensure_compile_time_eval():
             binding = bind(width, shape, dtype)
-        result = Split(binding, prior, readout)
+        result = Split(binding, prior, readout, initial)
         found = result.readout
         if is_ready and width not in (None, found.num_features):
             raise ValueError(
                 f"width must be that of the ready module's readout, {found.num_features}, or "
                 f"None, got {width!r}; a function of the width builds modules of any"
             )
-        if found.bias is None and scales.given["readout_bias_std"] != 0:
+        if found.bias is None and given.given["readout_bias_std"] != 0:
             raise ValueError(
                 f"the readout {found.path!r} has no bias: readout_bias_std must be 0, got "
                 f"{readout_bias_std}"
             )
         return result
 
-    def init_hidden(key: Array, x: Array, width: Any) -> Hidden:
-        built, width = model._built(width, x)
-        return Hidden(built.draw(key), width, built.binding.shape)
-
-    def hidden_features(hidden: Hidden, x: Array) -> Array:
-        return model._split_of(hidden, x.dtype).features(hidden.layers, x)
-
-    model = ModuleModel(init_hidden, hidden_features, name=name, split=split)
-
     def build(values: dict[str, Any]) -> Model:
-        return dataclasses.replace(model, **values)
+        rescaled = {name: values[name] for name in own}
 
-    return with_prior_scales(build, scales)  # type: ignore[return-value]
+        def init_hidden(key: Array, x: Array, width: Any) -> Hidden:
+            built, width = model._built(width, x)
+            return Hidden(built.draw(key), width, built.binding.shape)
+
+        def hidden_features(hidden: Hidden, x: Array) -> Array:
+            return model._split_of(hidden, x.dtype).features(hidden.layers, x)
+
+        model = ModuleModel(
+            init_hidden,
+            hidden_features,
+            **{std: values[std] for std in stds},
+            name=name,
+            split=(lambda *built: split(*built).at(rescaled)) if own else split,
+        )
+        return model
+
+    return with_prior_scales(build, given)  # type: ignore[return-value]
 
 
 def build(module: Any, width: Any, kinds: tuple[type, ...], expected: str) -> Any:

@@ -1,5 +1,6 @@
 """Which prior each parameter of a module has."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ from bnnsample.models._checks import check_standard_deviation
 from bnnsample.models._modules._binding import Binding, joined, layer_of, name_of
 from bnnsample.models._modules._whitening import Whitening, whitening
 
-Rule = Callable[[str, tuple[int, ...]], Any]
+Rule = Callable[..., Any]
 
 
 def fan_in(weight_std: float = 1.0, bias_std: float = 0.1) -> Rule:
     """The prior ``N(0, weight_std^2 / fan_in)`` of weights, ``N(0, bias_std^2)`` of biases.
 
-    A rule for the ``prior`` of ``from_flax`` and ``from_equinox``. ``fan_in`` is the size of all
+    A rule for the ``prior`` of ``from_flax`` and ``from_equinox``, whose ``scales`` may have other
+    values of the two, unknown ones say. ``fan_in`` is the size of all
     axes of a parameter but the last, of inputs and of a convolution's window. A bias is what its
     layer names ``bias``; other parameters of one axis, such as the scales of a normalisation, have
     standard deviation 1. With ``bias_std = 0`` biases are held at 0.
@@ -24,29 +26,36 @@ def fan_in(weight_std: float = 1.0, bias_std: float = 0.1) -> Rule:
     check_standard_deviation("weight_std", weight_std, positive=True)
     check_standard_deviation("bias_std", bias_std)
 
-    def rule(path: str, shape: tuple[int, ...]) -> float:
+    def rule(
+        path: str, shape: tuple[int, ...], weight_std: Any = weight_std, bias_std: Any = bias_std
+    ) -> Any:
         if name_of(path) == "bias":
-            return float(bias_std)
-        fan = 1
-        for size in shape[:-1]:
-            fan *= size
-        return float(weight_std) / fan**0.5 if len(shape) > 1 else 1.0
+            return bias_std
+        return weight_std / math.prod(shape[:-1]) ** 0.5 if len(shape) > 1 else 1.0
 
     return rule
 
 
-def hidden_priors(binding: Binding, prior: Any, readout: str) -> dict[str, Whitening | None]:
+def is_rule(prior: Any) -> bool:
+    """Whether a prior is a function of paths: modules are callable too, and trees."""
+    return callable(prior) and jax.tree_util.all_leaves([prior])
+
+
+def hidden_priors(
+    binding: Binding, prior: Any, readout: str, scales: Mapping[str, Any] | None = None
+) -> dict[str, Whitening | None]:
     """``u -> w`` of every parameter outside the readout, in the canonical order of axes.
+
+    ``scales`` are what a rule takes by name.
 
     Raises:
         TypeError, ValueError: as ``whitening``, naming the parameter; a tree that leaves a
             parameter out, or names none, or the readout.
     """
     paths = [path for path in binding.shapes if layer_of(path) != readout]
-    # Modules are callable too, and trees.
-    if callable(prior) and jax.tree_util.all_leaves([prior]):
+    if is_rule(prior):
         return {
-            path: whitening(f"prior({path!r})", prior(path, shape), shape)
+            path: whitening(f"prior({path!r})", prior(path, shape, **(scales or {})), shape)
             for path in paths
             for shape in [binding.canonical_shape(path)]
         }

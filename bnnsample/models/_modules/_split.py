@@ -1,7 +1,8 @@
 """A module split into whitened hidden parameters and a linear readout."""
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,10 +28,17 @@ class Split:
             which is the order in which they are drawn.
     """
 
-    def __init__(self, binding: Binding, prior: Any, readout: str | None):
+    def __init__(
+        self,
+        binding: Binding,
+        prior: Any,
+        readout: str | None,
+        scales: Mapping[str, Any] | None = None,
+    ):
         self.binding = binding
         self.readout = find_readout(binding, readout)
-        self._priors = hidden_priors(binding, prior, self.readout.path)
+        self._prior = prior
+        self._priors = hidden_priors(binding, prior, self.readout.path, scales)
         layers: dict[str, list[str]] = {}
         for path, whitening in self._priors.items():
             if whitening is not None:
@@ -39,6 +47,12 @@ class Split:
             sorted(paths, key=lambda path: -len(binding.canonical_shape(path)))
             for paths in layers.values()
         ]
+
+    def at(self, scales: Mapping[str, Any]) -> "Split":
+        """The same with other values, maybe traced, of the scales that its prior takes."""
+        split = copy.copy(self)
+        split._priors = hidden_priors(self.binding, self._prior, self.readout.path, scales)
+        return split
 
     def draw(self, key: Array) -> list[dict[str, Array]]:
         """Standard normals for every hidden parameter, as ``ntk.layers`` draws its own."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -21,9 +22,9 @@ Whitening = Callable[[Array], Array]
 def whitening(name: str, prior: Any, shape: tuple[int, ...]) -> Whitening | None:
     """``u -> w`` in the shape and dtype of u: w has the prior where u is N(0, 1); None holds 0.
 
-    ``prior`` is a standard deviation (a number, or an array of ``shape``) or a NumPyro
-    distribution of one parameter or of ``shape``: Normal, Laplace, StudentT with at least one
-    degree of freedom, Cauchy, LogNormal, HalfNormal, HalfCauchy, Exponential, or a
+    ``prior`` is a standard deviation (a number, or an array of ``shape``; it may be traced) or a
+    NumPyro distribution of one parameter or of ``shape``: Normal, Laplace, StudentT with at least
+    one degree of freedom, Cauchy, LogNormal, HalfNormal, HalfCauchy, Exponential, or a
     TransformedDistribution of a Normal. Formulas keep the digits of both tails in float32.
 
     Raises:
@@ -39,6 +40,10 @@ def whitening(name: str, prior: Any, shape: tuple[int, ...]) -> Whitening | None
                 f"shape {prior.shape()}"
             )
         return _fitted(_of_distribution(name, prior))
+    if isinstance(prior, jax.core.Tracer):
+        if prior.shape not in ((), shape):
+            raise ValueError(f"{name} must have the parameter's shape {shape}, got {prior.shape}")
+        return lambda u: jnp.asarray(prior, u.dtype) * u
     try:
         if prior is None:
             raise TypeError
@@ -98,6 +103,8 @@ def _located(prior: Any, standard: Whitening) -> Whitening:
 
 
 def _degrees(name: str, df: Any) -> float:
+    if isinstance(df, jax.core.Tracer):
+        raise TypeError(f"{name}: StudentT needs a number for its df, which cannot be unknown")
     values = np.unique(np.asarray(df, float))
     if values.size != 1 or not 1 <= values[0] < math.inf:
         raise ValueError(f"{name}: StudentT needs one number of at least 1 for its df, got {df}")
