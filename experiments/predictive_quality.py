@@ -46,6 +46,7 @@ import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
 from experiments import _ensemble, _tasks
+from experiments._budget import gradients_of, run_of_budget
 from experiments._csv import read_csv, write_csv
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
@@ -69,7 +70,6 @@ STANDARD = {
     "standard coordinates, HMC": "hmc",
 }
 METHODS = (OURS, *STANDARD, ENSEMBLE)
-PILOT_WARMUP, PILOT_DRAWS = 200, 5
 # Of the scale of numbers' readout: a median of 3.4, and 95% between 0.2 and 11.
 READOUT_PRIOR = dist.HalfNormal(5.0)
 # Of labels' likelihoods. A run to weigh one takes this share of the warm-up and of the draws, and
@@ -188,8 +188,13 @@ def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) 
         else:
             parts = []
             for part in json.loads(found[OURS]["setting"]):
-                tempered = functools.partial(run, temperature=part["temperature"])
-                result = in_standard_coordinates(tempered, method, part["gradients"])
+                standard = functools.partial(
+                    run,
+                    temperature=part["temperature"],
+                    coordinates="standard",
+                    kernel=STANDARD[method],
+                )
+                result = run_of_budget(standard, part["gradients"])
                 parts.append(Part(part["temperature"], part["weight"], result))
             row = of_parts(method, parts, split)
         found[method] = {**cell, **row}
@@ -211,29 +216,6 @@ def weigh(
     weights[weights < LEAST_WEIGHT] = 0
     weights /= weights.sum()
     return {t: float(w) for t, w in zip(TEMPERATURES, weights, strict=True) if w}
-
-
-def in_standard_coordinates(
-    run: Callable[..., bnnsample.Result], method: str, budget: int
-) -> bnnsample.Result:
-    """A run of no fewer than ``budget`` gradients, a third of its steps warm-up that adapts.
-
-    A short run says how many gradients a step takes; while fewer than asked for were taken, it is
-    made again with more steps.
-    """
-    run = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
-    pilot = run(num_warmup=PILOT_WARMUP, num_samples=PILOT_DRAWS)
-    steps = max(30, math.ceil(budget * PILOT_DRAWS / pilot.num_gradients))
-    while True:
-        result = run(num_warmup=steps // 3, num_samples=steps - steps // 3)
-        if gradients_of(result) >= budget:
-            return result
-        steps = math.ceil(1.1 * steps * budget / gradients_of(result))
-
-
-def gradients_of(result: bnnsample.Result) -> int:
-    """All gradients that a run took."""
-    return result.num_gradients + result.warmup_gradients
 
 
 def of_parts(method: str, parts: list[Part], split: Split) -> Row:

@@ -11,7 +11,7 @@ import scipy.stats as st
 from scipy.special import log_softmax
 
 from bnnsample import likelihoods, models
-from experiments import _ensemble, predictive_quality
+from experiments import _budget, _ensemble, predictive_quality
 from experiments._stacking import stacked
 
 RNG = np.random.default_rng(0)
@@ -147,11 +147,10 @@ def test_standard_coordinates_have_no_smaller_budget():
         asked.append(settings)
         steps = settings["num_warmup"] + settings["num_samples"]
         # Seven gradients a step of all chains, and five without the pilot's long warm-up.
-        taken = 35 if settings["num_samples"] == predictive_quality.PILOT_DRAWS else 5 * steps
+        taken = 35 if settings["num_samples"] == _budget.PILOT_DRAWS else 5 * steps
         return SimpleNamespace(num_gradients=taken, warmup_gradients=0)
 
-    result = predictive_quality.in_standard_coordinates(run, "standard coordinates, HMC", 1000)
-    assert all((a["coordinates"], a["kernel"]) == ("standard", "hmc") for a in asked)
+    result = _budget.run_of_budget(run, 1000)
     steps = [a["num_warmup"] + a["num_samples"] for a in asked[1:]]
     assert steps == [143, 220]
     assert result.num_gradients >= 1000

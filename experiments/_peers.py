@@ -1,0 +1,222 @@
+"""Ways to a predictive distribution from one network and its data: chains, and fits."""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.infer import MCMC, NUTS
+
+import bnnsample
+from bnnsample.chains._mapping import quiet_blas
+from bnnsample.chains._quantities import make_watch, quantities
+from bnnsample.coordinates import Standard
+from bnnsample.repriorisation import predict
+from experiments import _ensemble
+from experiments._budget import gradients_of, run_of_budget
+from experiments._data import Data
+from ntk import gp, infinite_kernel
+
+NUM_CHAINS, NUM_MEMBERS, NUM_FIT_DRAWS = 4, 5, 1000
+NUMPYRO_PILOT = (100, 20)
+
+
+class Task(NamedTuple):
+    """What every peer is given.
+
+    Attributes:
+        data: with the targets of the evaluation points.
+        width: of the hidden layer.
+        noise: standard deviation of the targets' noise, known.
+        warmup, draws: steps per chain of ours, whose gradients are the others' budget.
+        seed: of everything random.
+    """
+
+    data: Data
+    width: int
+    noise: float
+    warmup: int
+    draws: int
+    seed: int
+
+    @property
+    def model(self) -> bnnsample.models.Model:
+        return bnnsample.models.mlp(1, "gelu")
+
+    @property
+    def likelihood(self) -> bnnsample.likelihoods.Gaussian:
+        return bnnsample.likelihoods.Gaussian(self.noise)
+
+
+class Found(NamedTuple):
+    """What a peer found at the evaluation points.
+
+    Attributes:
+        f: draws of the function ``[s, m, d]``.
+        f_mean: of chains E[f | hidden layers] ``[chain, draw, m * d]``; None: independent draws.
+        gradients: in all, warm-up and whatever was tried included.
+        sampling_gradients: of the recorded draws.
+        warmup_seconds, seconds: before the recorded draws, and of them.
+    """
+
+    f: np.ndarray
+    f_mean: np.ndarray | None
+    gradients: int
+    sampling_gradients: int
+    warmup_seconds: float
+    seconds: float
+
+
+def ours(task: Task) -> Found:
+    """Collapsed coordinates, infinite HMC, all defaults."""
+    return of_result(_run(task, num_warmup=task.warmup, num_samples=task.draws))
+
+
+def chains(task: Task, budget: int, **settings: Any) -> Found:
+    """A chain of the library, in other coordinates or under BlackJAX's kernels."""
+    return of_result(run_of_budget(functools.partial(_run, task, **settings), budget))
+
+
+def numpyro_nuts(task: Task, budget: int) -> Found:
+    """NumPyro's NUTS on the same potential, a third of its steps warm-up.
+
+    Its time is that of its gradients alone, compiled on their own: what it does beside them and
+    its compilation are left out, in its favour.
+    """
+    data = task.data
+    x, y = jnp.asarray(data.x), jnp.asarray(data.y)
+    posterior = Standard(task.model, task.likelihood, task.width, x, y)
+
+    def potential(q):
+        squares = sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(q))
+        return posterior.potential(q) + squares / 2
+
+    keys = jax.random.split(jax.random.key(task.seed), NUM_CHAINS)
+    starts = jax.jit(jax.vmap(posterior.prior_draw))(keys)
+
+    def sample(num_warmup: int, num_samples: int) -> tuple[Any, int, int]:
+        mcmc = MCMC(
+            NUTS(potential_fn=potential), num_warmup=num_warmup, num_samples=num_samples,
+            num_chains=NUM_CHAINS, chain_method="sequential", progress_bar=False,
+        )  # fmt: skip
+        fields = ("num_steps",)
+        mcmc.warmup(
+            jax.random.key(task.seed), init_params=starts, extra_fields=fields, collect_warmup=True
+        )
+        warmup_steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
+        mcmc.run(mcmc.post_warmup_state.rng_key, extra_fields=fields)
+        steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
+        return mcmc.get_samples(group_by_chain=True), warmup_steps, steps
+
+    with quiet_blas(jax.default_backend()):
+        # Long trees of the first steps are the warm-up's.
+        _, _, steps = sample(*NUMPYRO_PILOT)
+        per_step = steps / (NUMPYRO_PILOT[1] * NUM_CHAINS)
+        count = max(30, int(budget / (per_step * NUM_CHAINS)))
+        positions, warmup_steps, steps = sample(count // 3, count - count // 3)
+        seconds = _gradient_seconds(potential, jax.tree.map(lambda a: a[0, -1], positions))
+    watch = make_watch(posterior, jnp.asarray(data.x_eval), jax.random.key(0))
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), positions)
+    total = len(jax.tree.leaves(flat)[0])
+
+    @jax.jit
+    def recorded(keys, flat):
+        def one(pair):
+            found, _ = quantities(posterior, watch, *pair)
+            return found["f"], found["f_mean"]
+
+        return jax.lax.map(one, (keys, flat))
+
+    f, f_mean = recorded(jax.random.split(jax.random.key(1), total), flat)
+    f_mean = np.asarray(f_mean).reshape(NUM_CHAINS, total // NUM_CHAINS, -1)
+    gradients = warmup_steps + steps
+    return Found(np.asarray(f), f_mean, gradients, steps, warmup_steps * seconds, steps * seconds)
+
+
+def of_result(result: bnnsample.Result) -> Found:
+    """What a finished run recorded."""
+    draws = result.record.draws
+    f, f_mean = draws["f"], draws["f_mean"]
+    return Found(
+        f.reshape(-1, *f.shape[2:]),
+        f_mean.reshape(*f_mean.shape[:2], -1),
+        gradients_of(result),
+        result.num_gradients,
+        result.warmup_seconds,
+        result.sampling_seconds,
+    )
+
+
+def deep_ensemble(task: Task, max_steps: int) -> tuple[Found, Any]:
+    """Five members (Lakshminarayanan et al. 2017), and their parameters.
+
+    Rate, penalty and number of steps by cross-validation; a member counts as a draw.
+    """
+    started = time.perf_counter()
+    data = task.data
+    ensemble = _ensemble.train(
+        task.model, task.likelihood, task.width, (data.x, data.y), NUM_MEMBERS, max_steps, task.seed
+    )
+    networks = ensemble.parameters["network"]
+    f = jax.jit(jax.vmap(lambda network: task.model.apply(network, jnp.asarray(data.x_eval))))
+    f = np.asarray(f(networks))
+    seconds = time.perf_counter() - started
+    return Found(f, None, ensemble.num_gradients, 0, 0.0, seconds), networks
+
+
+def last_layer_laplace(task: Task, trained: Found, networks: Any) -> Found:
+    """The posterior of a trained network's readout given its features: Gaussian, so exact.
+
+    The network is the ensemble's first member (Kristiadi et al. 2020; Daxberger et al. 2021), and
+    its gradients and time are a member's share.
+    """
+    data = task.data
+    started = time.perf_counter()
+    hidden = jax.tree.map(lambda a: a[0], networks["hidden"])
+    psi, psi_eval = (task.model.features(hidden, jnp.asarray(x)) for x in (data.x, data.x_eval))
+    f = _gaussian(*predict(psi_eval, psi, jnp.asarray(data.y), task.noise), task.seed)
+    seconds = trained.seconds / NUM_MEMBERS + time.perf_counter() - started
+    return Found(f, None, trained.gradients // NUM_MEMBERS, 0, 0.0, seconds)
+
+
+def nngp(task: Task) -> Found:
+    """The Gaussian process that the network is at infinite width (Lee et al. 2018), in float64."""
+    started = time.perf_counter()
+    data = task.data
+    with jax.enable_x64(True):
+        x, x_eval, y = (jnp.asarray(a, jnp.float64) for a in (data.x, data.x_eval, data.y))
+        kernel = infinite_kernel(task.model.network)
+        matrices = gp.kernel_matrices(lambda a, b: kernel(a, b, get="nngp"), x, x_eval)
+        found = gp.posterior(matrices, y, task.noise**2)
+        f = _gaussian(found.mean, found.variance, task.seed)
+    return Found(f, None, 0, 0, 0.0, time.perf_counter() - started)
+
+
+def _run(task: Task, **settings: Any) -> bnnsample.Result:
+    data = task.data
+    return bnnsample.run(
+        task.model, (data.x, data.y), width=task.width, likelihood=task.likelihood,
+        num_chains=NUM_CHAINS, seed=task.seed, x_eval=data.x_eval, keep="none", progress=False,
+        **settings,
+    )  # fmt: skip
+
+
+def _gaussian(mean: Array, variance: Array, seed: int) -> np.ndarray:
+    """Draws ``[s, m, d]`` of every point's own Gaussian."""
+    mean, deviation = np.asarray(mean), np.sqrt(np.asarray(variance))[:, None]
+    normal = np.random.default_rng(seed).normal(size=(NUM_FIT_DRAWS, *mean.shape))
+    return mean + deviation * normal
+
+
+def _gradient_seconds(potential: Any, position: Any) -> float:
+    """The median time of a value and gradient."""
+    gradient = jax.jit(jax.value_and_grad(potential))
+    times = []
+    for _ in range(30):
+        start = time.perf_counter()
+        jax.block_until_ready(gradient(position))
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[5:]))

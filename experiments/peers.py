@@ -1,0 +1,276 @@
+"""One network, one likelihood, one gradient budget: every peer in one run.
+
+A network with a hidden GELU layer as regression with known noise (digits and breast cancer as
+shifted one-hot regression), sampled or fitted by
+
+- ours: collapsed coordinates and infinite HMC, all defaults. Its gradients, warm-up included, are
+  the budget of the chains below;
+- HMC, NUTS and MCLMC (with its tuner) of BlackJAX in standard coordinates, NUTS of NumPyro. MCLMC
+  takes every proposal, so its draws are of the posterior up to the error of its step size;
+- the repriorisation paper's own (Hron et al. 2022): underdamped Langevin in repriorised
+  coordinates;
+- preconditioned Crank-Nicolson in repriorised coordinates (Pezzetti et al. 2024, arXiv:2408.14325),
+  of whose steps each counts as a gradient, though it takes none;
+- a deep ensemble of five, the last-layer Laplace of its first member, and the NNGP: no samplers of
+  this posterior, their predictions are compared.
+
+    python -m experiments.peers --quick
+    python -m experiments.peers --widths 256 512 1024 2048
+
+Effective samples are min(bulk ESS of q, bulk ESS of (q - mean)^2) of the posterior-mean function
+E[f | h] at 32 held-out points, the median over points, of the recorded draws; R-hat is the largest.
+Time to R-hat < 1.01 is warm-up and sampling up to the first draw from which on it stays there.
+Predictions are scored on the same points: negative log predictive density, RMSE, and the share of
+targets within central intervals of 90%. Rows already in the CSV of ``--out`` are kept. Writes a
+CSV, a PNG and a JSON of settings and versions.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import logsumexp
+
+from bnnsample.results import effective_sample_size, r_hat
+from experiments import _peers, _tasks
+from experiments._csv import read_csv, write_csv
+from experiments._data import load
+from experiments._options import folder, whole, write_settings
+from experiments._peers import Found, Task
+from experiments._plot import save
+
+Row = dict[str, Any]
+COLUMNS = (
+    "data", "width", "method", "ess_per_gradient", "ess_per_second", "r_hat", "time_to_r_hat",
+    "nll", "rmse", "coverage", "gradients", "seconds",
+)  # fmt: skip
+NOISE = {"diabetes": 0.3, "digits": 0.1, "breast_cancer": 0.1}
+N_TRAIN = {"diabetes": 64, "digits": 128, "breast_cancer": 128}
+OURS = "ours"
+# Of the library's own run: coordinates and kernels.
+CHAINS = {
+    "BlackJAX HMC": {"coordinates": "standard", "kernel": "hmc"},
+    "BlackJAX NUTS": {"coordinates": "standard", "kernel": "nuts"},
+    "BlackJAX MCLMC (not exact)": {"coordinates": "standard", "kernel": "mclmc"},
+    "repriorised Langevin": {"coordinates": "repriorised", "kernel": "ghmc"},
+    "repriorised pCN": {"coordinates": "repriorised", "kernel": "pcn"},
+}
+NUMPYRO = "NumPyro NUTS"
+ENSEMBLE, LAPLACE, NNGP = "deep ensemble", "last-layer Laplace", "NNGP"
+METHODS = (OURS, *CHAINS, NUMPYRO, ENSEMBLE, LAPLACE, NNGP)
+CONVERGED, FEWEST_DRAWS, NUM_PREFIXES = 1.01, 20, 40
+INTERVAL = 0.9
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    """Run the experiment from the command line; returns the table's rows."""
+    options = parse(arguments)
+    path = _tasks.path_of(options.out, "peers.csv", options)
+    rows = _tasks.earlier(options.out, path.name, read, path)
+    started = time.perf_counter()
+    cells = [(name, width) for name in options.data for width in options.widths]
+    for name, width in _tasks.own(cells, options):
+        if {r["method"] for r in rows if (r["data"], r["width"]) == (name, width)} >= set(METHODS):
+            continue
+        rows = [r for r in rows if (r["data"], r["width"]) != (name, width)]
+        for row in measure(name, width, options):
+            rows.append(row)
+            print(line(row), flush=True)
+            write_csv(path, rows, COLUMNS)
+    if not _tasks.is_whole(options):
+        return rows
+    print(f"\n{table(rows)}\n\n{verdict(rows)}\n")
+    plot(rows, options.out / "peers.png")
+    write_settings(options.out / "peers.json", options)
+    print(f"{time.perf_counter() - started:.0f} s; wrote peers.* to {options.out}")
+    return rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=list(NOISE))
+    parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
+    parser.add_argument("--n-train", type=whole(1), default=None)
+    parser.add_argument("--warmup", type=whole(10), default=None, help="steps of ours per chain")
+    parser.add_argument("--draws", type=whole(20), default=None, help="of ours per chain")
+    parser.add_argument("--max-steps", type=whole(20), default=None, help="of the ensemble")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=folder, default=Path("results/peers"))
+    parser.add_argument("--quick", action="store_true", help="20 minutes on 2 cores")
+    _tasks.add_options(parser)
+    options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
+    options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
+    options.warmup = options.warmup or (100 if options.quick else 500)
+    options.draws = options.draws or (250 if options.quick else 1000)
+    options.max_steps = options.max_steps or (400 if options.quick else 2000)
+    return options
+
+
+def measure(name: str, width: int, options: argparse.Namespace) -> Iterator[Row]:
+    """A row for every peer, ours first: it sets the others' budget."""
+    data = load(name, options.n_train or N_TRAIN[name], options.seed)
+    task = Task(data, width, NOISE[name], options.warmup, options.draws, options.seed)
+    found = _peers.ours(task)
+    budget = found.gradients
+    yield row_of(OURS, task, found)
+    for method, settings in CHAINS.items():
+        yield row_of(method, task, _peers.chains(task, budget, **settings))
+    yield row_of(NUMPYRO, task, _peers.numpyro_nuts(task, budget))
+    ensemble, networks = _peers.deep_ensemble(task, options.max_steps)
+    yield row_of(ENSEMBLE, task, ensemble)
+    yield row_of(LAPLACE, task, _peers.last_layer_laplace(task, ensemble, networks))
+    yield row_of(NNGP, task, _peers.nngp(task))
+
+
+def row_of(method: str, task: Task, found: Found) -> Row:
+    """Effective samples, convergence and scores of what a peer found."""
+    mixing = dict.fromkeys(
+        ("ess_per_gradient", "ess_per_second", "r_hat", "time_to_r_hat"), math.nan
+    )
+    if found.f_mean is not None:
+        ess = float(np.median(effective_sample_size(found.f_mean)))
+        mixing = {
+            "ess_per_gradient": ess / found.sampling_gradients,
+            "ess_per_second": ess / found.seconds,
+            "r_hat": float(np.max(r_hat(found.f_mean))),
+            "time_to_r_hat": time_to_r_hat(found),
+        }
+    return {
+        "data": task.data.name,
+        "width": task.width,
+        "method": method,
+        **mixing,
+        **scores(found.f, task.data.y_eval, task.noise, task.seed),
+        "gradients": found.gradients,
+        "seconds": found.warmup_seconds + found.seconds,
+    }
+
+
+def time_to_r_hat(found: Found) -> float:
+    """Seconds to the first of growing shares of the draws from which on R-hat stays below 1.01.
+
+    Infinite: it is above it with all of them.
+    """
+    assert found.f_mean is not None
+    total = found.f_mean.shape[1]
+    first = min(FEWEST_DRAWS, total)
+    counts = np.unique(np.geomspace(first, total, NUM_PREFIXES).round().astype(int))
+    reached = math.inf
+    for count in counts[::-1]:
+        if np.max(r_hat(found.f_mean[:, :count])) >= CONVERGED:
+            break
+        reached = found.warmup_seconds + found.seconds * count / total
+    return float(reached)
+
+
+def scores(f: np.ndarray, y: np.ndarray, noise: float, seed: int) -> dict[str, float]:
+    """Of the mixture of N(f, noise^2) over draws ``[s, m, d]``: means over targets ``[m, d]``."""
+    f = f.astype(np.float64)
+    log_density = -(((y - f) / noise) ** 2) / 2 - math.log(noise * math.sqrt(2 * math.pi))
+    nll = math.log(len(f)) - logsumexp(log_density, axis=0)
+    # As many observations of each draw as make some thousands.
+    repeated = np.repeat(f, -(-4000 // len(f)), axis=0)
+    observed = repeated + noise * np.random.default_rng(seed).normal(size=repeated.shape)
+    low, high = np.quantile(observed, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
+    return {
+        "nll": float(nll.mean()),
+        "rmse": float(np.sqrt(np.mean((f.mean(axis=0) - y) ** 2))),
+        "coverage": float(np.mean((low <= y) & (y <= high))),
+    }
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run."""
+    return read_csv(path, COLUMNS, ("width", "gradients"))
+
+
+def line(row: Row) -> str:
+    """One printed line."""
+    return (
+        f"{row['data']:13s} width {row['width']:5d}  {row['method']:27s} ESS/gradient "
+        f"{row['ess_per_gradient']:.4f}  ESS/s {row['ess_per_second']:8.1f}  R-hat "
+        f"{row['r_hat']:.3f}  NLL {row['nll']:7.3f}  RMSE {row['rmse']:.3f}  "
+        f"{row['gradients']:,} gradients, {row['seconds']:.0f} s"
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """As Markdown."""
+    lines = [
+        "| data | width | method | ESS per gradient | ESS per second | R-hat | s to R-hat < 1.01 | "
+        "NLL | RMSE | within 90% |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        mixing = "| | | |"
+        if not math.isnan(row["ess_per_gradient"]):
+            reached = row["time_to_r_hat"]
+            mixing = (
+                f"| {row['ess_per_gradient']:.4f} | {row['ess_per_second']:.1f} | "
+                f"{row['r_hat']:.3f} | {'not' if math.isinf(reached) else f'{reached:.1f}'}"
+            )
+        lines.append(
+            f"| {row['data']} | {row['width']} | {row['method']} {mixing} | {row['nll']:.3f} | "
+            f"{row['rmse']:.3f} | {row['coverage']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def verdict(rows: list[Row]) -> str:
+    """Where ours is not the best of the chains, by effective samples or by time."""
+    lines = []
+    for name, width in dict.fromkeys((row["data"], row["width"]) for row in rows):
+        own = {r["method"]: r for r in rows if (r["data"], r["width"]) == (name, width)}
+        for column, what in (
+            ("ess_per_gradient", "effective samples per gradient"),
+            ("ess_per_second", "effective samples per second"),
+        ):
+            others = {m: r[column] for m, r in own.items() if m in (*CHAINS, NUMPYRO)}
+            best = max(others, key=others.__getitem__)
+            ratio = own[OURS][column] / others[best]
+            word = "ours is best" if ratio >= 1 else f"{best} is better"
+            lines.append(
+                f"{name}, width {width}, {what}: {word}; ours over the best other ({best}): "
+                f"{ratio:.2f}"
+            )
+    return "\n".join(lines)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Effective samples per gradient and per second, and densities, a row for each data set."""
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure = Figure(figsize=(12, 3.2 * len(names)), layout="constrained")
+    panels = (
+        ("ess_per_gradient", "effective samples per gradient"),
+        ("ess_per_second", "effective samples per second"),
+        ("nll", "negative log predictive density"),
+    )
+    axes = figure.subplots(len(names), len(panels), squeeze=False)
+    for i, name in enumerate(names):
+        for axis, (column, title) in zip(axes[i], panels, strict=True):
+            shown = METHODS if column == "nll" else METHODS[: METHODS.index(ENSEMBLE)]
+            for row in rows:
+                if row["data"] == name and row["method"] in shown:
+                    colour = "#0b6e4f" if row["method"] == OURS else "#b23a48"
+                    at = shown.index(row["method"])
+                    axis.plot(row[column], at, "o", color=colour, ms=3 + np.log2(row["width"]) / 3)
+            axis.set_yticks(range(len(shown)), shown, fontsize=8)
+            axis.invert_yaxis()
+            axis.grid(True, axis="x", alpha=0.2)
+            if column != "nll":
+                axis.set_xscale("log")
+            axis.set_title(f"{name}: {title}", fontsize=9)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", False)
+    main()
