@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint types figures clean
+.PHONY: demo docs test test-slow lint types figures clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.width_scaling --quick --out results/demo
@@ -11,6 +11,9 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir results/site
 
 lint: .venv/installed
 	$(BIN)/ruff check .
