@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnnsample import _arviz, theory
+from bnnsample._arguments import checked_choice
 from bnnsample._precision import precision
 from bnnsample._processes import is_first
 from bnnsample._record import Pytree, RunRecord
@@ -18,11 +19,13 @@ from bnnsample.results import _plots, _storage
 from bnnsample.results._diagnostics import diagnostics, unknown_names
 from bnnsample.results._digits import known_digits
 from bnnsample.results._idata import build_groups, now
+from bnnsample.results._page import page
 from bnnsample.results._pickle import reduced
 from bnnsample.results._predict import Prediction, predict
 from bnnsample.results._quantiles import quantiles
-from bnnsample.results._report import report, width_of
+from bnnsample.results._report import report
 from bnnsample.results._score import score
+from bnnsample.results._statements import width_of
 
 # Draws so many more, with such a progress.
 Extend = Callable[[int, Any], "Result"]
@@ -96,9 +99,20 @@ class Result:
         """
         return self._diagnostics.copy()
 
-    def report(self) -> str:
-        """The verdict in plain words, with ESS per gradient and per second; prints nothing."""
-        return report(self._record, self._diagnostics)
+    def report(self, format: str = "text") -> str:
+        """The verdict in plain words, with ESS per gradient and per second; prints nothing.
+
+        Args:
+            format: ``"text"``, or ``"html"``: one page that opens offline, with figures of the
+                chains, predictions against the data, the comparison with the infinite width where
+                that applies and takes seconds, settings and versions.
+
+        Raises:
+            ValueError: another format.
+        """
+        if checked_choice("format", format, ("text", "html")) == "text":
+            return report(self._record, self._diagnostics)
+        return page(self._record, self._diagnostics, self._created_at)
 
     def predict(self, x: Any, return_draws: bool = False) -> Prediction:
         """The posterior predictive at inputs ``x [m, ...]``, in y's own units.

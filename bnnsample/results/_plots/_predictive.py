@@ -16,7 +16,7 @@ MAX_OUTPUTS = 4
 NUM_STD = 1.96
 
 
-class _Band(NamedTuple):
+class Band(NamedTuple):
     """Of one output over the evaluation points ``[m]``: mean and standard deviations."""
 
     mean: np.ndarray
@@ -36,7 +36,7 @@ def predictive(record: RunRecord) -> Figure:
     if one_dimensional:
         panel, title = _against_x, "Posterior predictive"
     elif at_training:
-        panel, title = _against_observed, "Predicted against observed, training points"
+        panel, title = against_observed, "Predicted against observed, training points"
     else:
         panel, title = _in_order, "Predictions at the evaluation points, in order of their mean"
     figure, axes = grid(1, outputs, (max(6.4, 4.0 * outputs), 4.6))
@@ -49,14 +49,14 @@ def predictive(record: RunRecord) -> Figure:
     return figure
 
 
-def _band(record: RunRecord, output: int) -> _Band:
+def _band(record: RunRecord, output: int) -> Band:
     draws = in_user_units(record, record.draws)
     name = centre(record)
     spread_of = "f" if name == "f_mean" else name
     centred, f = (draws[name][..., output].astype(np.float64) for name in (name, spread_of))
     with_y = "y" in draws and _is_of_targets(record)
     y = draws["y"][..., output].astype(np.float64) if with_y else None
-    return _Band(
+    return Band(
         centred.mean(axis=(0, 1)),
         f.std(axis=(0, 1)),
         None if y is None else y.std(axis=(0, 1)),
@@ -68,7 +68,7 @@ def _is_of_targets(record: RunRecord) -> bool:
     return record.draws[centre(record)].shape[-1] == record.y.shape[1]
 
 
-def _fill(ax: Axes, at: np.ndarray, band: _Band, order: np.ndarray) -> None:
+def _fill(ax: Axes, at: np.ndarray, band: Band, order: np.ndarray) -> None:
     mean = band.mean[order]
     layers = [
         (band.predictive_std, 0.14, "95% of new observations"),
@@ -81,7 +81,7 @@ def _fill(ax: Axes, at: np.ndarray, band: _Band, order: np.ndarray) -> None:
     ax.plot(at, mean, color=MEAN, linewidth=1.6, label="posterior mean")
 
 
-def _against_x(ax: Axes, record: RunRecord, band: _Band, output: int) -> None:
+def _against_x(ax: Axes, record: RunRecord, band: Band, output: int) -> None:
     x_eval = record.x_eval.reshape(-1)
     order = np.argsort(x_eval, kind="stable")
     _fill(ax, x_eval[order], band, order)
@@ -101,7 +101,7 @@ def _against_x(ax: Axes, record: RunRecord, band: _Band, output: int) -> None:
     ax.set(xlabel="x", ylabel="y")
 
 
-def _against_observed(ax: Axes, record: RunRecord, band: _Band, output: int) -> None:
+def against_observed(ax: Axes, record: RunRecord, band: Band, output: int) -> None:
     observed = record.y[:, output]
     spread, name = band.predictive_std, "mean and 95% of new observations"
     if spread is None:
@@ -123,7 +123,7 @@ def _against_observed(ax: Axes, record: RunRecord, band: _Band, output: int) -> 
     ax.set(xlabel="observed y", ylabel="predicted y")
 
 
-def _in_order(ax: Axes, record: RunRecord, band: _Band, output: int) -> None:
+def _in_order(ax: Axes, record: RunRecord, band: Band, output: int) -> None:
     order = np.argsort(band.mean, kind="stable")
     _fill(ax, np.arange(order.size), band, order)
     ax.set(xlabel="evaluation points, in order of the posterior mean", ylabel="y")
