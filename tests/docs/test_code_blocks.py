@@ -1,0 +1,82 @@
+"""The documentation's code runs, as a reader has it, and prints what the pages say.
+
+Every page is a fresh interpreter in an empty folder, without the strictness of these tests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from page_blocks import Block, blocks_of, difference
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+# Pages that take more than 20 seconds of one core.
+SLOW = {
+    "guides/classification.md",
+    "guides/coordinates-and-kernels.md",
+    "guides/long-runs.md",
+    "guides/reading-the-report.md",
+    "guides/your-own-network.md",
+    "index.md",
+    "tutorial.md",
+}
+SECONDS = 1200
+
+
+def _pages():
+    for page in sorted(DOCS.rglob("*.md")):
+        if blocks_of(page):
+            name = page.relative_to(DOCS).as_posix()
+            marks = [pytest.mark.slow] if name in SLOW else []
+            yield pytest.param(page, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("page", _pages())
+def test_page(page, request, tmp_path):
+    out = tmp_path / "printed.json"
+    (tmp_path / "cwd").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    if not request.node.get_closest_marker("slow"):
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    run = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("run_blocks.py")), str(page), str(out)],
+        cwd=tmp_path / "cwd",
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    for block, printed in zip(blocks_of(page), json.loads(out.read_text()), strict=True):
+        if block.printed is not None:
+            found = difference(block, printed)
+            assert found is None, f"line {block.line}: {found}"
+
+
+def test_pages_exist():
+    names = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert names >= SLOW
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "rule", "agree"),
+    [
+        ("a 1.00", "a 1.00", "", True),
+        ("a 1.00", "a 1.01", "", False),
+        ("a 1.00", "a 1.04", "numbers within 5%", True),
+        ("a 1.00", "a 1.20", "numbers within 5%", False),
+        ("a 1.00", "b 1.00", "numbers within 5%", False),
+        ("2,000 draws", "2,050 draws", "numbers within 5%", True),
+        ("1e-3 nats", "3e-3 nats", "numbers within 5%", False),
+        ("a 1.00 s", "a  20.3 s", "words alone", True),
+        ("a 1.00 s", "a 1.00 h", "words alone", False),
+        ("a\nb", "a", "words alone", False),
+    ],
+)
+def test_comparison(expected, found, rule, agree):
+    assert (difference(Block("", 1, expected, rule), found + "\n") is None) == agree
