@@ -48,7 +48,7 @@ def rebuild_model(settings: Mapping[str, Any]) -> Model | None:
     if factory is None or "activation" not in description:
         return None
     try:
-        return factory(**{name: _with_priors(value) for name, value in description.items()})
+        return factory(**{name: with_priors(value) for name, value in description.items()})
     except LookupError:
         return None
 
@@ -60,20 +60,20 @@ def rebuild_likelihood(settings: Mapping[str, Any]) -> Likelihood | None:
         return None
     arguments = {name: settings[name] for name in ("df", "classes", "scale") if name in settings}
     try:
-        arguments = {name: _with_priors(value) for name, value in arguments.items()}
+        arguments = {name: with_priors(value) for name, value in arguments.items()}
     except LookupError:
         return None
     return family(**{name: value for name, value in arguments.items() if value != []})
 
 
-def _with_priors(described: Any) -> Any:
+def with_priors(described: Any) -> Any:
     """Distributions in the place of their descriptions, inside lists too.
 
     Raises:
         LookupError: a distribution that is not known by name.
     """
     if isinstance(described, list):
-        return [_with_priors(entry) for entry in described]
+        return [with_priors(entry) for entry in described]
     if not (isinstance(described, Mapping) and "distribution" in described):
         return described
     prior = rebuilt_prior(described)

@@ -1,6 +1,7 @@
 """Reliability of class probabilities: what was predicted against how often it came true."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
@@ -25,7 +26,7 @@ def calibration(probabilities: np.ndarray, codes: np.ndarray) -> Figure:
     else:
         stated, came_true = probabilities.max(axis=1), chosen == codes
         name, share = "probability of the likeliest class", "share that is right"
-    figure, axes = grid(1, 2, (9, 4.2))
+    figure, axes = grid(1, 2, (9, 4.4))
     edges = np.linspace(0, 1, NUM_BINS + 1)
     _reliability(axes[0, 0], stated, came_true, edges)
     axes[0, 0].set(xlabel=name, ylabel=share, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
@@ -33,13 +34,13 @@ def calibration(probabilities: np.ndarray, codes: np.ndarray) -> Figure:
     parts, labels = [stated[right], stated[~right]], ["right", "wrong"]
     axes[0, 1].hist(parts, edges, stacked=True, color=[MEAN, WRONG], label=labels)
     axes[0, 1].set(xlabel=name, ylabel="points")
-    for ax in axes.flat:
-        ax.legend(frameon=False, fontsize=9)
+    axes[0, 1].yaxis.get_major_locator().set_params(integer=True)
     figure.suptitle("Calibration at the training points")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
-def _reliability(ax, stated: np.ndarray, came_true: np.ndarray, edges: np.ndarray) -> None:
+def _reliability(ax: Axes, stated: np.ndarray, came_true: np.ndarray, edges: np.ndarray) -> None:
     at = np.minimum((stated * NUM_BINS).astype(int), NUM_BINS - 1)
     total = np.bincount(at, minlength=NUM_BINS)
     hits = np.bincount(at, came_true, NUM_BINS)

@@ -19,7 +19,7 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .25rem;
   border-bottom: 1px solid #d8d8d8; }
 p { margin: .5rem 0; }
 .verdict { border-left: .35rem solid; border-radius: .2rem; padding: .6rem 1rem; }
-.verdict h2 { border: 0; margin: 0 0 .3rem; padding: 0; }
+.opening { font-size: 1.1rem; font-weight: 600; }
 .good { border-color: #009e73; background: #eef8f4; }
 .usable { border-color: #e69f00; background: #fdf6e8; }
 .not-yet { border-color: #c1440e; background: #fcefe9; }
@@ -31,7 +31,8 @@ td { overflow-wrap: anywhere; }
 thead th { border-bottom: 1px solid #999; font-size: .88rem; vertical-align: bottom; }
 tbody th { font-weight: 400; color: #444; white-space: nowrap; }
 .numbers th + th, .numbers td { text-align: right; padding: .25rem .6rem;
-  font-variant-numeric: tabular-nums; }
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.numbers thead th { min-width: 4.5em; white-space: normal; }
 figure { margin: 1.2rem 0; }
 img { max-width: 100%; height: auto; }
 figcaption, .note { color: #555; font-size: .92rem; }

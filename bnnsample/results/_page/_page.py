@@ -99,9 +99,8 @@ def _verdict(record: RunRecord, diagnostics: pd.DataFrame) -> str:
     listed = ["<ul>", *items, "</ul>"] if items else []
     return "\n".join(
         [
-            f'<section class="verdict {kind}">',
-            "<h2>Verdict</h2>",
-            paragraph(opening),
+            f'<section class="verdict {kind}" aria-label="Verdict">',
+            paragraph(opening, "opening"),
             *listed,
             "</section>",
         ]
