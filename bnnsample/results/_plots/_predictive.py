@@ -56,11 +56,13 @@ def _band(record: RunRecord, output: int) -> Band:
     centred, f = (draws[name][..., output].astype(np.float64) for name in (name, spread_of))
     with_y = "y" in draws and _is_of_targets(record)
     y = draws["y"][..., output].astype(np.float64) if with_y else None
-    return Band(
-        centred.mean(axis=(0, 1)),
-        f.std(axis=(0, 1)),
-        None if y is None else y.std(axis=(0, 1)),
-    )
+    # Draws may be infinite; the verdict says so.
+    with np.errstate(invalid="ignore"):
+        return Band(
+            centred.mean(axis=(0, 1)),
+            f.std(axis=(0, 1)),
+            None if y is None else y.std(axis=(0, 1)),
+        )
 
 
 def _is_of_targets(record: RunRecord) -> bool:
