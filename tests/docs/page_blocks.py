@@ -5,6 +5,7 @@ that one prints: to the letter, or as the comment says: ``<!-- numbers within 10
 they, and a unit of their last digit, may differ, or ``<!-- words alone -->``.
 """
 
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ def blocks_of(page: Path) -> list[Block]:
     text = page.read_text()
     fences = list(FENCE.finditer(text))
     blocks = []
-    for fence, after in zip(fences, [*fences[1:], None], strict=True):
+    for fence, after in itertools.zip_longest(fences, fences[1:]):
         if fence[1] != "python":
             continue
         printed, rule = None, ""

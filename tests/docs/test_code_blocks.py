@@ -35,7 +35,7 @@ def _pages():
             yield pytest.param(page, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("page", _pages())
+@pytest.mark.parametrize("page", list(_pages()))
 def test_page(page, request, tmp_path):
     out = tmp_path / "printed.json"
     (tmp_path / "cwd").mkdir()
