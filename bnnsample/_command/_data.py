@@ -73,7 +73,9 @@ def _builtin(name: Any) -> Data:
 
 def _npz(path: Path) -> Data:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: NumPy leaves a file open that it cannot read.
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             names = getattr(file, "files", [])
             if missing := [name for name in ("x", "y") if name not in names]:
                 found = ", ".join(names) or "none"
