@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint types figures clean
+.PHONY: demo test test-slow lint types bench figures clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.width_scaling --quick --out results/demo
@@ -23,6 +23,9 @@ types: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv results
