@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo docs test test-slow lint types figures clean
+.PHONY: demo docs test test-slow lint types bench figures clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.width_scaling --quick --out results/demo
@@ -26,6 +26,9 @@ types: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv results
