@@ -154,20 +154,54 @@ def test_other_commands_are_refused(arguments, capsys):
 # run
 
 
-def test_a_described_run_is_that_of_python(folder, capsys, monkeypatch):
-    text = (folder / "c.toml").read_text()
-    config(folder, text + 'seed = 3\nprecision = "float64"\nkeep = "none"\n')
-    described = read_config(Path("c.toml"))
-    # One model for both, so that the second run compiles nothing.
-    monkeypatch.setattr(_run, "read_config", lambda path: described)
+def test_a_run_is_called_as_described_and_written(folder, capsys, monkeypatch):
+    calls = []
+
+    def sample(*arguments, **options):
+        calls.append((arguments, options))
+        return Result(make_record(keep_every=0, draws=8))
+
+    monkeypatch.setattr(_run, "sample", sample)
+    noise = '[likelihood]\nname = "Gaussian"\nscale = 0.5\n'
+    config(folder, (folder / "c.toml").read_text() + noise)
     assert main(["run", "c.toml"]) == 0
+    (model, (x, y)), options = calls.pop()
+    frame = pd.read_csv(folder / "data.csv")
+    np.testing.assert_array_equal(x, frame[["a", "b"]])
+    np.testing.assert_array_equal(y, frame.y)
+    assert (model.name, model.description["activation"]) == ("mlp", "tanh")
+    assert options.pop("likelihood").describe() == {"likelihood": "Gaussian", "scale": 0.5}
+    assert options == {
+        "width": 8,
+        "num_chains": 2,
+        "num_warmup": 4,
+        "num_samples": 8,
+        "progress": False,
+        "precision": "float32",
+    }
     printed = capsys.readouterr().out
     assert "Verdict" in printed
     assert "c-run/result.zarr, c-run/report.html" in printed
     assert names(folder / "c-run") == ["report.html", "result.zarr"]
-    stored = bnnsample.load(folder / "c-run" / "result.zarr")
-    assert stored.report() in printed
+    assert bnnsample.load(folder / "c-run" / "result.zarr").report() in printed
     assert "<!DOCTYPE html>" in (folder / "c-run" / "report.html").read_text()
+    assert "report.html exists; --overwrite replaces it" in refusal(capsys, "run", "c.toml")
+    assert calls == []
+    assert main(["run", "c.toml", "--overwrite"]) == 0
+    assert len(calls) == 1
+    assert names(folder / "c-run") == ["report.html", "result.zarr"]
+
+
+@pytest.mark.slow
+def test_a_described_run_is_that_of_python(folder, capsys, monkeypatch):
+    text = (folder / "c.toml").read_text()
+    config(folder, text + 'seed = 3\nprecision = "float64"\nkeep = "none"\nkernel = "pcn"\n')
+    described = read_config(Path("c.toml"))
+    # One model for both, so that the second run compiles nothing.
+    monkeypatch.setattr(_run, "read_config", lambda path: described)
+    assert main(["run", "c.toml"]) == 0
+    stored = bnnsample.load(folder / "c-run" / "result.zarr")
+    assert stored.report() in capsys.readouterr().out
     frame = pd.read_csv(folder / "data.csv")
     same = bnnsample.run(
         described.model,
@@ -178,14 +212,12 @@ def test_a_described_run_is_that_of_python(folder, capsys, monkeypatch):
         num_samples=8,
         seed=3,
         keep="none",
+        kernel="pcn",
         progress=False,
         precision="float64",
     )
     np.testing.assert_array_equal(stored.record.draws["f"], same.record.draws["f"])
     assert stored.settings == same.settings
-    assert stored.settings["model"]["activation"] == "tanh"
-    message = refusal(capsys, "run", "c.toml")
-    assert "c-run/report.html exists; --overwrite replaces it" in message
 
 
 @pytest.mark.parametrize(
