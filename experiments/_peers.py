@@ -22,6 +22,8 @@ from ntk import gp, infinite_kernel
 
 NUM_CHAINS, NUM_MEMBERS, NUM_FIT_DRAWS = 4, 5, 1000
 NUMPYRO_PILOT = (100, 20)
+# Of NumPyro's trees in warm-up, where steps are small at first, and afterwards.
+TREE_DEPTHS = (6, 10)
 
 
 class Task(NamedTuple):
@@ -99,8 +101,9 @@ def numpyro_nuts(task: Task, budget: int) -> Found:
 
     def sample(num_warmup: int, num_samples: int) -> tuple[Any, int, int]:
         mcmc = MCMC(
-            NUTS(potential_fn=potential), num_warmup=num_warmup, num_samples=num_samples,
-            num_chains=NUM_CHAINS, chain_method="sequential", progress_bar=False,
+            NUTS(potential_fn=potential, max_tree_depth=TREE_DEPTHS), num_warmup=num_warmup,
+            num_samples=num_samples, num_chains=NUM_CHAINS, chain_method="sequential",
+            progress_bar=False,
         )  # fmt: skip
         fields = ("num_steps",)
         mcmc.warmup(
