@@ -146,7 +146,7 @@ def test_text_is_the_default_and_other_formats_are_refused():
         {"d": 2, "draws": 12, "standardize": True, "dtype": np.float32},
         {"keep_every": 0, "interrupted": True, "likelihood": Gaussian(0.5), "moments": None},
     ],
-    ids=str,
+    ids=["one draw", "one point", "two outputs", "interrupted"],
 )
 def test_pages_of_all_kinds_of_runs(changes):
     page = parsed(alone(**changes))
