@@ -7,6 +7,7 @@ closer to an independent draw as the network widens.
 
     python -m experiments.width_scaling --quick
     python -m experiments.width_scaling --data diabetes --widths 512 2048 8192 32768
+    python -m experiments.width_scaling --data cifar10 --data-dir cifar-10-batches-py
 
 All methods start from draws of the same posterior, so that none is charged for its burn-in.
 Standard HMC is the best of a grid of step sizes and of trajectory angles 0.5, 1 and pi/2, and
@@ -53,8 +54,8 @@ COLLAPSED = {
     "pcn": "collapsed + pCN",
     "unitwise": "collapsed + unit-wise",
 }
-NOISE = {"diabetes": 0.3, "digits": 0.1}
-N_TRAIN = {"diabetes": 64, "digits": 128}
+NOISE = {"diabetes": 0.3, "digits": 0.1, "cifar10": 0.1}
+N_TRAIN = {"diabetes": 64, "digits": 128, "cifar10": 128}
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
@@ -69,7 +70,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     for name, width in _tasks.own(cells, options):
         if (name, width) in done:
             continue
-        data = load(name, options.n_train or N_TRAIN[name], options.seed)
+        n_train = options.n_train or N_TRAIN[name]
+        data = load(name, n_train, options.seed, data_dir=options.data_dir)
         noise = options.noise_scale or NOISE[name]
         new_rows, result = measure_width(data, width, noise, options)
         rows += new_rows
@@ -91,6 +93,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
     parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
     parser.add_argument("--depth", type=int, default=1, help="hidden layers")
+    parser.add_argument("--data-dir", type=Path, help="cifar-10-batches-py, for --data cifar10")
     parser.add_argument("--n-train", type=int, default=None)
     parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
     parser.add_argument("--gradients", type=int, default=None, help="per chain and measurement")
@@ -104,6 +107,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
     _tasks.check(parser, options)
+    if "cifar10" in (options.data or ()) and options.data_dir is None:
+        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
     options.data = options.data or (["diabetes"] if options.quick else ["diabetes", "digits"])
     options.widths = options.widths or (
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
