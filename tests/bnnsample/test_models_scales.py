@@ -95,6 +95,7 @@ def test_a_rule_of_ones_own_has_a_scale_for_each_layer():
     leaves_equal(fixed.to_framework(drawn)["params"], three, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_scales_fitted_and_in_float32():
     model = linen(models.fan_in(), {"weight_std": "empirical-bayes"}, readout_bias_std=0.1)
     result = run(model, np.float32)
