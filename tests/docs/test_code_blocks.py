@@ -18,6 +18,7 @@ DOCS = ROOT / "docs"
 SLOW = {
     "guides/classification.md",
     "guides/coordinates-and-kernels.md",
+    "guides/kernels-and-theory.md",
     "guides/long-runs.md",
     "guides/reading-the-report.md",
     "guides/your-own-network.md",
