@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments._csv import read_csv
 from experiments._plot import save
+from experiments._rows import read_csv
 
 Row = dict[str, Any]
 COLUMNS = (

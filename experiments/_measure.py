@@ -80,6 +80,7 @@ class Bench:
             template = jax.eval_shape(self.posterior.prior_draw, jax.random.key(0))
             size = sum(leaf.size for leaf in jax.tree.leaves(template))
             self.defaults["inverse_mass_matrix"] = jnp.ones(size, data.x.dtype)
+        self.thin = thin
         self.devices = one_device()
         no_parameters = KeepPlan(0, 0)
         self.sampler = Sampler(self.spec, self.defaults, no_parameters, thin, self.devices)

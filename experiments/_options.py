@@ -46,7 +46,12 @@ def folder(text: str) -> Path:
 
 
 def write_settings(path: Path, options: argparse.Namespace) -> None:
+    """Write the text of the settings."""
+    path.write_text(settings_text(options))
+
+
+def settings_text(options: argparse.Namespace) -> str:
     """The options but for the folder, and the versions they ran on, as JSON."""
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     settings["versions"] = {package: _version(package) for package in PACKAGES}
-    path.write_text(json.dumps(settings, indent=2) + "\n")
+    return json.dumps(settings, indent=2, default=str) + "\n"

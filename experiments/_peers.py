@@ -18,6 +18,7 @@ from bnnsample.repriorisation import predict
 from experiments import _ensemble
 from experiments._budget import gradients_of, run_of_budget
 from experiments._data import Data
+from experiments._gradient_time import milliseconds_in_turn
 from ntk import gp, infinite_kernel
 
 NUM_CHAINS, NUM_MEMBERS, NUM_FIT_DRAWS = 4, 5, 1000
@@ -62,6 +63,8 @@ class Found(NamedTuple):
         gradients: in all, warm-up and whatever was tried included.
         sampling_gradients: of the recorded draws.
         warmup_seconds, seconds: before the recorded draws, and of them.
+        noise: standard deviations ``[s, m, d]`` that each draw has, of a peer that learns them;
+            None: the task's.
     """
 
     f: np.ndarray
@@ -70,6 +73,7 @@ class Found(NamedTuple):
     sampling_gradients: int
     warmup_seconds: float
     seconds: float
+    noise: np.ndarray | None = None
 
 
 def ours(task: Task) -> Found:
@@ -120,7 +124,9 @@ def numpyro_nuts(task: Task, budget: int) -> Found:
         per_step = steps / (NUMPYRO_PILOT[1] * NUM_CHAINS)
         count = max(30, int(budget / (per_step * NUM_CHAINS)))
         positions, warmup_steps, steps = sample(count // 3, count - count // 3)
-        seconds = _gradient_seconds(potential, jax.tree.map(lambda a: a[0, -1], positions))
+        position = jax.tree.map(lambda a: a[0, -1], positions)
+    gradient = jax.value_and_grad(potential)
+    seconds = milliseconds_in_turn({"gradient": (gradient, (position,))})["gradient"] / 1000
     watch = make_watch(posterior, jnp.asarray(data.x_eval), jax.random.key(0))
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), positions)
     total = len(jax.tree.leaves(flat)[0])
@@ -180,7 +186,7 @@ def last_layer_laplace(task: Task, trained: Found, networks: Any) -> Found:
     started = time.perf_counter()
     hidden = jax.tree.map(lambda a: a[0], networks["hidden"])
     psi, psi_eval = (task.model.features(hidden, jnp.asarray(x)) for x in (data.x, data.x_eval))
-    f = _gaussian(*predict(psi_eval, psi, jnp.asarray(data.y), task.noise), task.seed)
+    f = gaussian_draws(*predict(psi_eval, psi, jnp.asarray(data.y), task.noise), task.seed)
     seconds = trained.seconds / NUM_MEMBERS + time.perf_counter() - started
     return Found(f, None, trained.gradients // NUM_MEMBERS, 0, 0.0, seconds)
 
@@ -194,7 +200,7 @@ def nngp(task: Task) -> Found:
         kernel = infinite_kernel(task.model.network)
         matrices = gp.kernel_matrices(lambda a, b: kernel(a, b, get="nngp"), x, x_eval)
         found = gp.posterior(matrices, y, task.noise**2)
-        f = _gaussian(found.mean, found.variance, task.seed)
+        f = gaussian_draws(found.mean, found.variance, task.seed)
     return Found(f, None, 0, 0, 0.0, time.perf_counter() - started)
 
 
@@ -207,19 +213,8 @@ def _run(task: Task, **settings: Any) -> bnnsample.Result:
     )  # fmt: skip
 
 
-def _gaussian(mean: Array, variance: Array, seed: int) -> np.ndarray:
+def gaussian_draws(mean: Array, variance: Array, seed: int) -> np.ndarray:
     """Draws ``[s, m, d]`` of every point's own Gaussian."""
     mean, deviation = np.asarray(mean), np.sqrt(np.asarray(variance))[:, None]
     normal = np.random.default_rng(seed).normal(size=(NUM_FIT_DRAWS, *mean.shape))
     return mean + deviation * normal
-
-
-def _gradient_seconds(potential: Any, position: Any) -> float:
-    """The median time of a value and gradient."""
-    gradient = jax.jit(jax.value_and_grad(potential))
-    times = []
-    for _ in range(30):
-        start = time.perf_counter()
-        jax.block_until_ready(gradient(position))
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[5:]))

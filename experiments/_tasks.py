@@ -8,9 +8,12 @@ Each task measures its own cells and writes them beside the others'; the same co
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from experiments._options import whole
 
@@ -39,9 +42,23 @@ def is_whole(options: argparse.Namespace) -> bool:
     return options.task_index is None
 
 
-def own(cells: Sequence[Cell], options: argparse.Namespace) -> list[Cell]:
-    """The cells of this task: every so many-th, so that wide and narrow ones are mixed."""
-    return list(cells if is_whole(options) else cells[options.task_index :: options.num_tasks])
+def own(cells: Sequence[Cell], options: argparse.Namespace) -> Iterable[Cell]:
+    """The cells of this task, under a bar.
+
+    They are every so many-th, so that wide and narrow ones are mixed.
+    """
+    return progress(cells if is_whole(options) else cells[options.task_index :: options.num_tasks])
+
+
+def progress(cells: Sequence[Cell]) -> Iterable[Cell]:
+    """The cells under a bar on stderr, silent where that is no terminal."""
+    return tqdm(cells, unit="cell", disable=None, dynamic_ncols=True)
+
+
+def say(text: str) -> None:
+    """Print a line at once, above the bar."""
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
 def path_of(out: Path, name: str, options: argparse.Namespace) -> Path:
@@ -52,8 +69,10 @@ def path_of(out: Path, name: str, options: argparse.Namespace) -> Path:
 
 
 def earlier(out: Path, name: str, read: Callable[[Path], list[Row]], own: Path) -> list[Row]:
-    """Rows that are there: this task's own; for the whole, those of every task too."""
+    """Rows that are there: this task's own; for the whole, those of every task too, each once."""
     rows = read(own)
     if own.parent != out:
         return rows
-    return rows + [row for path in sorted(out.glob(f"task_*/{name}")) for row in read(path)]
+    rows += [row for path in sorted(out.glob(f"task_*/{name}")) for row in read(path)]
+    # As text: a NaN that was read is not equal to itself read again.
+    return list({repr(row): row for row in rows}.values())

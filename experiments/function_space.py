@@ -8,40 +8,47 @@ held-out points: Wasserstein-2 and joint KL of the function, the differences of 
 with their Monte-Carlo standard errors, and the distance of the empirical NNGP and NTK from their
 limits at the prior and along the chain. ``--check`` asks whether means and variances at the largest
 width agree with the theory within 4 standard errors plus C / width, with C fitted, point by point,
-at the widths below. Writes a CSV, a PNG over all widths, a page of the last comparison, and
-predictive bands of a one-dimensional example.
+at the widths below.
+
+Reproduces no single figure, but the claim of Lee et al. 2018 and Matthews et al. 2018, who found
+that networks become Gaussian processes as they widen. We found that the joint KL of the sampled
+posterior from the Gaussian process falls with width.
+
+Writes a CSV, one of every evaluation point, a PNG over all widths, a page of the last comparison,
+predictive bands of a one-dimensional example, and a JSON of settings and versions. Rows of the same
+setting in the CSV of ``--out`` are not measured again; where the page of the last comparison is
+missing, or was made with other options, the run at the last width is.
 """
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 
 import bnnsample
 from bnnsample.likelihoods import Gaussian
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.theory import TheoryComparison
-from experiments._csv import write_csv
+from experiments import _tasks
 from experiments._data import Data, load
 from experiments._function_space_plot import plot_function_space
-from experiments._options import folder, positive, whole
+from experiments._options import folder, positive, settings_text, whole, write_settings
 from experiments._plot import save
+from experiments._rows import agrees, read_csv, write_csv
 from experiments.width_scaling import N_TRAIN, NOISE
 
 Row = dict[str, Any]
+# What a row was measured in, beside data and width.
+SETTINGS = ("depth", "n_train", "noise_scale", "samples", "seed")
 COLUMNS = (
-    "data",
-    "width",
-    "w2",
-    "w2_noise",
-    "mean_difference",
-    "variance_difference",
-    "largest_standard_error",
-    "kl_function",
-    "kl_function_error",
-    "kl_observation",
+    "data", "width", *SETTINGS, "w2", "w2_noise", "mean_difference", "variance_difference",
+    "largest_standard_error", "kl_function", "kl_function_error", "kl_observation",
     "kl_observation_error",
     *(
         f"{kernel}_{at}{suffix}"
@@ -49,17 +56,14 @@ COLUMNS = (
         for at in ("prior", "posterior")
         for suffix in ("", "_alignment", "_centred_alignment")
     ),
-    "regime",
-    "potential_std",
-    "effective_dimension",
-    "step_size",
-    "step_size_expected",
-    "acceptance",
-    "acceptance_expected",
-    "draws",
-    "ess_least",
-    "seconds",
-)
+    "regime", "potential_std", "effective_dimension", "step_size", "step_size_expected",
+    "acceptance", "acceptance_expected", "draws", "ess_least", "seconds",
+)  # fmt: skip
+MOMENTS = (
+    "eval_point", "output", "mean_error", "mean_standard_error", "variance_error",
+    "variance_standard_error",
+)  # fmt: skip
+POINT_COLUMNS = ("data", "width", *SETTINGS, *MOMENTS)
 
 
 class Agreement(NamedTuple):
@@ -74,28 +78,50 @@ class Agreement(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
-    """Run the experiment from the command line; returns the table's rows."""
+    """Run the experiment from the command line; returns the rows of its setting."""
     options = parse(arguments)
     out = options.out
+    start(out, options)
+    path, points_path = (out / f"function_space{part}.csv" for part in ("", "_points"))
+    rows, points = read(path, COLUMNS), read(points_path, POINT_COLUMNS)
+    for name, width in _tasks.progress([(n, w) for n in options.data for w in options.widths]):
+        where = {"data": name, "width": width, **setting(name, options)}
+        # The page needs the run itself.
+        page = out / f"{name}.png" if width == options.widths[-1] else None
+        kept = all(any(agrees(row, where) for row in table) for table in (rows, points))
+        if kept and (page is None or page.exists()):
+            continue
+        data = load(name, where["n_train"], options.seed)
+        row, found = measure(data, width, where["noise_scale"], options)
+        points = [p for p in points if not agrees(p, where)] + points_of(found, where)
+        rows = [r for r in rows if not agrees(r, where)] + [{**where, **row}]
+        write_csv(points_path, points, POINT_COLUMNS)
+        write_csv(path, rows, COLUMNS)
+        _tasks.say(table_line(rows[-1]))
+        if page is not None:
+            _tasks.say(f"\n{found.report()}\n")
+            save(found.plot(), page)
+    # Rows of other settings stay in the CSV, and out of the figure.
+    shown = [row for row in rows if agrees(row, setting(row["data"], options))]
+    for name in options.data if options.check else ():
+        print(f"{name}: {agreement(kept_points(points, name, options))}\n")
+    if not (out / "bands.png").exists():
+        save(bands(options), out / "bands.png")
+    shown = sorted(shown, key=lambda row: (row["data"], row["width"]))
+    plot_function_space(shown, out / "function_space.png")
+    print(f"wrote figures and function_space.* to {out}")
+    return shown
+
+
+def start(out: Path, options: argparse.Namespace) -> None:
+    """Write the settings; pages that were made with others are made again."""
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    for name in options.data:
-        data = load(name, options.n_train or N_TRAIN[name], options.seed)
-        noise = options.noise_scale or NOISE[name]
-        found = {}
-        for width in options.widths:
-            row, found[width] = measure(data, width, noise, options)
-            rows.append(row)
-            print(table_line(row), flush=True)
-        print(f"\n{found[width].report()}\n")
-        save(found[width].plot(), out / f"{name}.png")
-        if options.check:
-            print(f"{name}: {agreement(found)}\n")
-    save(bands(options), out / "bands.png")
-    write_csv(out / "function_space.csv", rows, COLUMNS)
-    plot_function_space(rows, out / "function_space.png")
-    print(f"wrote figures and function_space.csv to {out}")
-    return rows
+    path = out / "function_space.json"
+    if path.exists() and path.read_text() == settings_text(options):
+        return
+    for name in (*options.data, "bands"):
+        (out / f"{name}.png").unlink(missing_ok=True)
+    write_settings(path, options)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -120,6 +146,41 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.check and len(set(options.widths)) < 2:
         parser.error("--check fits C at the widths below the largest: give two --widths at least")
     return options
+
+
+def setting(name: str, options: argparse.Namespace) -> Row:
+    """What runs on these data are measured in."""
+    return {
+        "depth": options.depth,
+        "n_train": options.n_train or N_TRAIN[name],
+        "noise_scale": options.noise_scale or NOISE[name],
+        "samples": options.samples,
+        "seed": options.seed,
+    }
+
+
+def read(path: Path, columns: Sequence[str]) -> list[Row]:
+    """Rows of an earlier run."""
+    whole_columns = (
+        "width", "depth", "n_train", "samples", "seed", "draws", "eval_point", "output",
+    )  # fmt: skip
+    return read_csv(path, columns, whole_columns, ("data", "regime"))
+
+
+def points_of(found: TheoryComparison, where: Row) -> list[Row]:
+    """A row for every evaluation point and output, of what ``agreement`` needs."""
+    records = found.points.reset_index()[list(MOMENTS)].to_dict("records")
+    return [{**where, **record} for record in records]
+
+
+def kept_points(points: list[Row], name: str, options: argparse.Namespace) -> dict[int, Any]:
+    """The comparisons' ``points`` at every width, as they were written."""
+    found = {}
+    for width in options.widths:
+        where = {"data": name, "width": width, **setting(name, options)}
+        of_width = pd.DataFrame([p for p in points if agrees(p, where)])
+        found[width] = SimpleNamespace(points=of_width)
+    return found
 
 
 def measure(data: Data, width: int, noise: float, options) -> tuple[Row, TheoryComparison]:
@@ -177,7 +238,7 @@ def rms(points, quantity: str) -> float:
     return float(np.sqrt(np.mean(differences**2)))
 
 
-def agreement(found: dict[int, TheoryComparison]) -> Agreement:
+def agreement(found: Mapping[int, Any]) -> Agreement:
     """The largest width against 4 standard errors plus ``C / width``, C from the widths below.
 
     ``difference = C / width`` is fitted by weighted least squares for each mean and variance.

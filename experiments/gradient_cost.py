@@ -7,16 +7,15 @@ that the ratio holds on a machine whose speed drifts; the operations are counted
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import bnnsample
-from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import COORDINATES
 from experiments._data import load
+from experiments._gradient_time import seconds_in_turn
 from ntk import count_operations
 
 
@@ -37,14 +36,10 @@ def main(arguments: list[str] | None = None) -> float:
             jnp.asarray(data.x), jnp.asarray(data.y),
         )  # fmt: skip
         position = posterior.prior_draw(jax.random.key(0))
-        gradient = jax.jit(jax.value_and_grad(posterior.potential))
-        operations[name] = count_operations(jax.value_and_grad(posterior.potential), position)
-        gradients[name] = (gradient.lower(position).compile(), position)
-    ratios = []
-    with quiet_blas(jax.default_backend()):
-        for _ in range(options.rounds):
-            seconds = {name: _time(*pair) for name, pair in gradients.items()}
-            ratios.append(seconds["collapsed"] / seconds["standard"])
+        gradients[name] = (jax.value_and_grad(posterior.potential), (position,))
+        operations[name] = count_operations(gradients[name][0], position)
+    seconds = seconds_in_turn(gradients, options.rounds, repeats=5)
+    ratios = seconds["collapsed"] / seconds["standard"]
     low, median, high = np.percentile(ratios, [25, 50, 75])
     n, p = options.n_train, options.width
     extra = operations["collapsed"] - operations["standard"]
@@ -53,14 +48,6 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"operations: standard {operations['standard']:.4g}, collapsed adds {extra:.4g}, "
           f"{extra / (4 * n**2 * p + 3 * n**3):.3f} times 4 n^2 p + 3 n^3")  # fmt: skip
     return float(median)
-
-
-def _time(compiled, position, repeats: int = 5) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        result = compiled(position)
-    jax.block_until_ready(result)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

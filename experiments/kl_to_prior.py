@@ -1,15 +1,20 @@
 """The repriorised posterior's distance from its prior against width.
 
-Measures the theorem of Hron et al. 2022 (arXiv:2206.07673, theorem 3.1): the divergence
-KL(p(phi | D) || N(0, I)) vanishes as the network widens. The slope on log-log axes is fitted by
-weighted least squares and printed with its standard error.
+Measures theorem 3.1 of Hron et al. 2022 (arXiv:2206.07673), of which the paper has no figure. The
+paper found that the divergence KL(p(phi | D) || N(0, I)) vanishes as 1 / width. The slope on
+log-log axes is fitted by weighted least squares and printed with its standard error.
+
+We found, on diabetes at noise scale 1: slope -1.005 +- .015 at widths 512 to 8192, and at 128 to
+1024 -1.001 +- .024 for depth 2 and -1.031 +- .022 for depth 3. ResNet-8 on digits: 2.67 and 2.14
+nats at widths 8 and 16, not yet the wide regime.
 
     python -m experiments.kl_to_prior --quick
     python -m experiments.kl_to_prior --data diabetes --depths 1 --widths 512 1024 2048 4096 8192
     python -m experiments.kl_to_prior --data digits --resnet
 
-Each width has its own prior draws, so that the points of a line are independent. Writes a CSV and
-a PNG.
+Each width has its own prior draws, so that the points of a line are independent. Rows of the same
+setting in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of settings
+and versions.
 """
 
 import argparse
@@ -23,18 +28,39 @@ from matplotlib.figure import Figure
 
 import bnnsample
 from bnnsample._weights import MIN_WEIGHTS
-from bnnsample.models import Model
 from bnnsample.theory import evidence
-from experiments._data import Data, load
-from experiments._options import folder, positive, whole
+from experiments import _tasks
+from experiments._data import load
+from experiments._options import folder, positive, whole, write_settings
 from experiments._plot import save
+from experiments._rows import agrees, read_csv, write_csv
 
 Row = dict[str, Any]
 DATA = ("diabetes", "digits")
+# What a row was measured in, beside its cell.
+SETTINGS = ("noise_scale", "n_train", "num_particles", "num_replicates", "seed")
+COLUMNS = (
+    "data", "model", "width", *SETTINGS, "log_evidence", "log_evidence_se", "kl_to_prior",
+    "kl_to_prior_se", "method", "k_hat", "importance_ess", "num_draws", "num_not_finite",
+    "num_gradients", "seconds",
+)  # fmt: skip
 # A pass through several hidden layers costs the square of the width.
 WIDTHS = {1: (512, 1024, 2048, 4096, 8192), 2: (128, 256, 512, 1024), 3: (128, 256, 512, 1024)}
 RESNET_DEPTH, RESNET_WIDTHS = 8, (8, 16, 32, 64)
 COLOURS = ("#0b6e4f", "#1f6fb2", "#e08e45", "#b23a48")
+
+
+class Cell(NamedTuple):
+    """One point of the figure; ``kind`` is mlp or resnet."""
+
+    data: str
+    kind: str
+    depth: int
+    width: int
+
+    @property
+    def model(self) -> str:
+        return f"{self.kind}, depth {self.depth}"
 
 
 class Slope(NamedTuple):
@@ -46,28 +72,30 @@ class Slope(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
-    """Run the experiment from the command line; returns the table."""
+    """Run the experiment from the command line; returns the table of its setting."""
     options = parse(arguments)
-    out = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    for name in options.data:
-        data = load(name, options.n_train, options.seed)
-        for depth in options.depths:
-            model = bnnsample.models.mlp(depth)
-            widths = options.widths or WIDTHS.get(depth, WIDTHS[3])
-            rows += measure(data, model, f"mlp, depth {depth}", widths, options)
-        if options.resnet and name == "digits":
-            images = data._replace(x=data.x.reshape(-1, 8, 8, 1))
-            widths = options.widths or RESNET_WIDTHS
-            model = bnnsample.models.resnet(RESNET_DEPTH)
-            rows += measure(images, model, f"resnet, depth {RESNET_DEPTH}", widths, options)
-    table = pd.DataFrame(rows)
-    temporary = out / "kl_to_prior.csv.part"
-    table.to_csv(temporary, index=False)
-    temporary.replace(out / "kl_to_prior.csv")
-    plot(table, out / "kl_to_prior.png")
-    print(f"wrote kl_to_prior.csv and kl_to_prior.png to {out}")
+    path = _tasks.path_of(options.out, "kl_to_prior.csv", options)
+    rows = _tasks.earlier(options.out, path.name, read, path)
+    setting = {name: getattr(options, name) for name in SETTINGS}
+    for cell in _tasks.own(cells(options), options):
+        where = {"data": cell.data, "model": cell.model, "width": cell.width, **setting}
+        if any(agrees(row, where) for row in rows):
+            continue
+        rows.append({**where, **measure(cell, options)})
+        write_csv(path, rows, COLUMNS)
+        _tasks.say(line(rows[-1]))
+    # Rows of other settings stay in the CSV, and out of the figure.
+    shown = [row for row in rows if agrees(row, setting)]
+    table = pd.DataFrame(shown, columns=list(COLUMNS))
+    if not _tasks.is_whole(options):
+        return table
+    for (name, model), points in table.groupby(["data", "model"], sort=False):
+        slope = fit_slope(points)
+        print(f"{name:9s} {model:15s} slope {slope.value:.3f} +- {slope.standard_error:.3f}")
+    write_csv(path, rows, COLUMNS)
+    plot(table, options.out / "kl_to_prior.png")
+    write_settings(options.out / "kl_to_prior.json", options)
+    print(f"wrote kl_to_prior.* to {options.out}")
     return table
 
 
@@ -84,8 +112,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--num-replicates", type=whole(2), default=8)
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default="results/kl_to_prior")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a minute on 2 cores")
+    _tasks.add_options(parser)
     options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
     options.data = options.data or (DATA[:1] if options.quick else DATA)
     options.depths = options.depths or ([1] if options.quick else [1, 2, 3])
     options.num_particles = options.num_particles or (64 if options.quick else 256)
@@ -96,37 +126,56 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(data: Data, model: Model, name: str, widths, options) -> list[Row]:
-    """One line of the figure, printed as it comes, and its slope."""
-    rows = []
-    for width in widths:
-        started = time.perf_counter()
-        found = evidence(
-            model,
-            (data.x, data.y),
-            width=width,
-            likelihood=bnnsample.likelihoods.Gaussian(options.noise_scale),
-            num_particles=options.num_particles,
-            num_replicates=options.num_replicates,
-            # Another seed for each width: independent points.
-            seed=options.seed + width,
-        )
-        arrays = ("temperatures", "effective_sample_sizes", "acceptance_rates")
-        numbers = {k: v for k, v in found._asdict().items() if k not in arrays}
-        seconds = time.perf_counter() - started
-        row = {"data": data.name, "model": name, "width": width}
-        row["noise_scale"] = options.noise_scale
-        rows.append({**row, **numbers, "seconds": seconds})
-        print(
-            f"{data.name:9s} {name:15s} width {width:5d}  KL {found.kl_to_prior:.5f} +- "
-            f"{found.kl_to_prior_se:.5f}  log evidence {found.log_evidence:.3f} +- "
-            f"{found.log_evidence_se:.3f}  k-hat {found.k_hat:5.2f}  {found.method}  "
-            f"{seconds:.0f} s",
-            flush=True,
-        )
-    slope = fit_slope(pd.DataFrame(rows))
-    print(f"{data.name:9s} {name:15s} slope {slope.value:.3f} +- {slope.standard_error:.3f}\n")
-    return rows
+def cells(options: argparse.Namespace) -> list[Cell]:
+    """Every width of every line of the figure."""
+    found = []
+    for name in options.data:
+        for depth in options.depths:
+            widths = options.widths or WIDTHS.get(depth, WIDTHS[3])
+            found += [Cell(name, "mlp", depth, width) for width in widths]
+        if options.resnet and name == "digits":
+            widths = options.widths or RESNET_WIDTHS
+            found += [Cell(name, "resnet", RESNET_DEPTH, width) for width in widths]
+    return found
+
+
+def measure(cell: Cell, options: argparse.Namespace) -> Row:
+    """One point of the figure: the estimates, and the seconds they took."""
+    started = time.perf_counter()
+    data = load(cell.data, options.n_train, options.seed)
+    is_resnet = cell.kind == "resnet"
+    model = (bnnsample.models.resnet if is_resnet else bnnsample.models.mlp)(cell.depth)
+    found = evidence(
+        model,
+        (data.x.reshape(-1, 8, 8, 1) if is_resnet else data.x, data.y),
+        width=cell.width,
+        likelihood=bnnsample.likelihoods.Gaussian(options.noise_scale),
+        num_particles=options.num_particles,
+        num_replicates=options.num_replicates,
+        # Another seed for each width: independent points.
+        seed=options.seed + cell.width,
+    )
+    numbers = {name: value for name, value in found._asdict().items() if name in COLUMNS}
+    return {**numbers, "seconds": time.perf_counter() - started}
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run."""
+    whole_columns = (
+        "width", "n_train", "num_particles", "num_replicates", "seed", "num_draws",
+        "num_not_finite", "num_gradients",
+    )  # fmt: skip
+    return read_csv(path, COLUMNS, whole_columns, ("data", "model", "method"))
+
+
+def line(row: Row) -> str:
+    """One printed line."""
+    return (
+        f"{row['data']:9s} {row['model']:15s} width {row['width']:5d}  KL "
+        f"{row['kl_to_prior']:.5f} +- {row['kl_to_prior_se']:.5f}  log evidence "
+        f"{row['log_evidence']:.3f} +- {row['log_evidence_se']:.3f}  k-hat {row['k_hat']:5.2f}  "
+        f"{row['method']}  {row['seconds']:.0f} s"
+    )
 
 
 def fit_slope(line: pd.DataFrame) -> Slope:

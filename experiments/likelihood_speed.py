@@ -32,7 +32,6 @@ import bnnsample
 from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
-from experiments._csv import write_csv
 from experiments._data import Data, load
 from experiments._likelihood_table import (
     COLUMNS,
@@ -50,6 +49,7 @@ from experiments._likelihood_table import (
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
 from experiments._options import folder, whole, write_settings
+from experiments._rows import write_csv
 
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 
@@ -67,9 +67,10 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         for row in measure(data, likelihood, scale, width, options, done):
             rows.append(row)
             write_csv(path, rows, COLUMNS)
-            print(line(row), flush=True)
+            _tasks.say(line(row))
     if not _tasks.is_whole(options):
         return rows
+    write_csv(path, rows, COLUMNS)
     print(f"\n{ratios(rows)}\n")
     plot(rows, options.out / "likelihood_speed.png")
     write_settings(options.out / "likelihood_speed.json", options)

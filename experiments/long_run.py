@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 
 import bnnsample
 from experiments import _data
-from experiments._csv import write_csv
 from experiments._memory import MIB, resident_bytes
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
+from experiments._rows import write_csv
 
 COLUMNS = ("draws", "seconds", "mib")
 TENTHS = 10

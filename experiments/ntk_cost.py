@@ -1,9 +1,13 @@
 """What an empirical neural tangent kernel costs: three algorithms, four networks, and a peer.
 
-Reproduces the cost table of Novak et al. 2022 (arXiv:2206.08720): operations, temporary bytes and
-seconds of Jacobian contraction, NTK-vector products, structured derivatives and ``auto`` against
-width, batch and number of outputs, for fully connected, convolutional, ResNet-18 and transformer
-networks, and the exponents of the operations of the first two, fitted to our counts.
+Reproduces figures 1 to 3 of Novak et al. 2022 (arXiv:2206.08720) and its table of costs:
+operations, temporary bytes and seconds of Jacobian contraction, NTK-vector products, structured
+derivatives and ``auto`` against width, batch and number of outputs, for fully connected,
+convolutional, ResNet-18 and transformer networks, and the exponents of the operations of the first
+two, fitted to our counts. The paper found that structured derivatives and NTK-vector products are
+cheaper than Jacobian contraction, more so with many outputs. We found that ``auto`` takes .25 to
+.86 of the time of the fastest of neural-tangents over eight cases, .25 at 3 x 2048 with 100
+outputs.
 
     python -m experiments.ntk_cost --quick
     python -m experiments.ntk_cost --peer-python PATH    # an interpreter with neural-tangents
@@ -15,31 +19,40 @@ inputs with themselves, in float32. A program that needs more than ``--max-bytes
 ``--max-operations`` is compiled and counted, not run. With ``--peer-python``, neural-tangents
 (JAX 0.4.38 or older) runs in a process of its own, on the same parameters and inputs and in the
 same rounds, and ours (auto) is compared with the peer's fastest method.
+
+Cases and sizes in the CSVs of ``--out`` are not measured again, unless under other limits or
+without a peer that is there now. Writes CSVs, PNGs and a JSON of settings and versions.
 """
 
 import argparse
 import contextlib
-import csv
 import dataclasses
 import json
+import math
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments import _ntk_exponents, _ntk_measure
+from experiments import _ntk_exponents, _ntk_measure, _tasks
 from experiments._ntk_exponents import REGIMES, exponents
 from experiments._ntk_measure import Comparison, Limits, Row, choices, measure
 from experiments._ntk_networks import CASES, Setting
 from experiments._ntk_plot import plot_cases, plot_sweeps
 from experiments._ntk_sides import Ours, Peer
+from experiments._rows import agrees, read_csv, write_csv
 
 # Of the fastest method's seconds: what counts as a right choice.
 CLOSE = 1.15
 PARTS = ("exponents", "cases", "sweeps")
+COLUMNS = (*_ntk_measure.COLUMNS, "setting")
+RATIO_COLUMNS = (*Comparison._fields, "setting")
+# Columns of whole numbers and of text.
+WHOLE = ("width", "n", "d", "operations", "temporary_bytes")
+TEXTS = ("case", "network", "side", "method", "chosen", "note", "setting", "ours", "peer")
 FULL_CASES = tuple(name for name in CASES if not name.endswith("tiny"))
 QUICK_CASES = ("fc-512-n64-d10", "vit-64-n8-d10", "conv-64-n16-d10")
 # The middle of each sweep, and the sizes of width, batch and outputs around it.
@@ -92,7 +105,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         if "exponents" in options.parts:
             table = list(exponents(options.regimes))
             print_exponents(table)
-            write_csv(out / "ntk_cost_exponents.csv", _ntk_exponents.COLUMNS, table)
+            write_csv(out / "ntk_cost_exponents.csv", table, _ntk_exponents.COLUMNS)
         if "cases" in options.parts:
             rows += run_cases(options, ours, peer, out)
         if "sweeps" in options.parts:
@@ -131,21 +144,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run_cases(options: argparse.Namespace, ours: Ours, peer: Peer | None, out: Path) -> list[Row]:
-    """Every case on every side; tables and figure are written after each."""
-    rows: list[Row] = []
-    comparisons: list[Comparison] = []
-    for name in options.cases:
-        new, comparison = measure(name, CASES[name], ours, peer, options.limits)
-        print_rows(new)
-        rows += new
-        write_csv(out / "ntk_cost.csv", _ntk_measure.COLUMNS, rows)
-        plot_cases(rows, out / "ntk_cost.png")
-        if comparison is not None:
-            comparisons.append(comparison)
-            named = [c._asdict() for c in comparisons]
-            write_csv(out / "ntk_cost_ratios.csv", Comparison._fields, named)
-    if comparisons:
-        print_comparisons(comparisons)
+    """Every case on every side."""
+    cells = [(name, CASES[name]) for name in options.cases]
+    rows, ratios = measured(cells, ours, peer, options.limits, out / "ntk_cost.csv", print_rows)
+    plot_cases(rows, out / "ntk_cost.png")
+    if ratios:
+        print_comparisons(ratios)
     return rows
 
 
@@ -157,15 +161,64 @@ def run_sweeps(options: argparse.Namespace, ours: Ours, out: Path) -> list[Row]:
         rounds=min(options.limits.rounds, 3),
         seconds=3.0,
     )
-    rows: list[Row] = []
-    for middle, sizes in options.sweeps.values():
-        for setting in sweep_settings(middle, sizes):
-            new, _ = measure(f"sweep-{setting.network}", setting, ours, None, limits)
-            print_sweep(new)
-            rows += new
-            write_csv(out / "ntk_cost_sweeps.csv", _ntk_measure.COLUMNS, rows)
+    cells = [
+        (f"sweep-{setting.network}", setting)
+        for middle, sizes in options.sweeps.values()
+        for setting in sweep_settings(middle, sizes)
+    ]
+    rows, _ = measured(cells, ours, None, limits, out / "ntk_cost_sweeps.csv", print_sweep)
     plot_sweeps(rows, options.sweeps, out)
     return rows
+
+
+def measured(
+    cells: Sequence[tuple[str, Setting]],
+    ours: Ours,
+    peer: Peer | None,
+    limits: Limits,
+    path: Path,
+    show: Callable[[list[Row]], None],
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the cells, and their comparisons with the peer: kept ones, and new ones as they come.
+
+    Rows of other cells and other limits stay in the CSV.
+    """
+    ratios_path = path.with_stem(f"{path.stem}_ratios")
+    rows, ratios = read(path), read_csv(ratios_path, RATIO_COLUMNS, (), TEXTS)
+    sides = {ours.name, *([peer.name] if peer else [])}
+    keys = [{"case": case, "setting": told(setting, limits)} for case, setting in cells]
+    for (case, setting), key in _tasks.progress(list(zip(cells, keys, strict=True))):
+        if sides <= {row["side"] for row in rows if agrees(row, key)}:
+            continue
+        new, comparison = measure(case, setting, ours, peer, limits)
+        show(new)
+        if comparison is not None:
+            ratios = [row for row in ratios if not agrees(row, key)]
+            ratios.append({**comparison._asdict(), **key})
+            write_csv(ratios_path, ratios, RATIO_COLUMNS)
+        rows = [row for row in rows if not agrees(row, key)] + [{**row, **key} for row in new]
+        write_csv(path, rows, COLUMNS)
+
+    def own(table: list[Row]) -> list[Row]:
+        return [row for key in keys for row in table if agrees(row, key)]
+
+    return own(rows), own(ratios)
+
+
+def told(setting: Setting, limits: Limits) -> str:
+    """Everything that a row's figures depend on."""
+    parts = {**dataclasses.asdict(setting), **dataclasses.asdict(limits)}
+    return " ".join(f"{name}={value}" for name, value in parts.items())
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run: what was not measured is empty, as in new ones."""
+
+    def empty(value: Any) -> bool:
+        return isinstance(value, float) and math.isnan(value)
+
+    rows = read_csv(path, COLUMNS, WHOLE, TEXTS)
+    return [{k: "" if empty(value) else value for k, value in row.items()} for row in rows]
 
 
 def sweep_settings(middle: Setting, sizes: dict[str, Sequence[int]]) -> Iterator[Setting]:
@@ -180,13 +233,12 @@ def print_rows(rows: list[Row]) -> None:
     """One line per side and method."""
     for row in rows:
         chosen = f" ({row['chosen']})" if row["method"] == "auto" else ""
-        print(
+        _tasks.say(
             f"{heading(row)}"
             f"{row['side'] + ' ' + row['method'] + chosen:38s} "
             f"{figure(row['operations'])} operations {figure(row['temporary_bytes'])} bytes "
             f"{figure(row['seconds'])} s  difference {figure(row['relative_difference'])}  "
-            f"{row['note']}",
-            flush=True,
+            f"{row['note']}"
         )
 
 
@@ -198,10 +250,7 @@ def print_sweep(rows: list[Row]) -> None:
         f"{figure(row['temporary_bytes'])} bytes {figure(row['seconds'])} s {row['note']}"
         for row in methods
     ]
-    print(
-        f"{heading(first)}auto: {first['chosen']}; {'; '.join(parts)}",
-        flush=True,
-    )
+    _tasks.say(f"{heading(first)}auto: {first['chosen']}; {'; '.join(parts)}")
 
 
 def heading(row: Row) -> str:
@@ -226,10 +275,11 @@ def print_exponents(table: list[Row]) -> None:
     print(flush=True)
 
 
-def print_comparisons(comparisons: list[Comparison]) -> None:
+def print_comparisons(ratios: list[Row]) -> None:
     """Ours against the peer's fastest method."""
     print("\nOurs (auto) over the peer's fastest method, and the kernels' relative difference:")
-    for c in comparisons:
+    for row in ratios:
+        c = Comparison(*(row[name] for name in Comparison._fields))
         print(
             f"{c.case:20s} seconds {c.seconds:6.3f}  operations {c.operations:6.3f}  "
             f"temporary bytes {c.temporary_bytes:6.3f}  difference {c.difference:.1e}  "
@@ -264,24 +314,7 @@ def write_settings(path: Path, options: argparse.Namespace, ours: Ours, peer: Pe
         "ours": ours.versions(),
         "peer": peer.versions() if peer else None,
     }
-    replace_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def write_csv(path: Path, columns: Iterable[str], rows: list[Row]) -> None:
-    """The rows as a CSV, written whole or not at all."""
-    temporary = path.with_suffix(".csv.part")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """The same for a text."""
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(text)
-    temporary.replace(path)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,14 @@ shifted one-hot regression), sampled or fitted by
 - preconditioned Crank-Nicolson in repriorised coordinates (Pezzetti et al. 2024, arXiv:2408.14325),
   of whose steps each counts as a gradient, though it takes none;
 - a deep ensemble of five, the last-layer Laplace of its first member, and the NNGP: no samplers of
-  this posterior, their predictions are compared.
+  this posterior, their predictions are compared;
+- with ``--peer-python``, for each interpreter given: sklearn-contrib-bde where it has that (chains
+  of microcanonical Langevin after training, of a model of its own with learned noise, one output
+  only), or the NNGP of neural-tangents.
 
     python -m experiments.peers --quick
     python -m experiments.peers --widths 256 512 1024 2048
+    python -m experiments.peers --quick --peer-python BDE/bin/python --peer-python NT/bin/python
 
 Effective samples are min(bulk ESS of q, bulk ESS of (q - mean)^2) of the posterior-mean function
 E[f | h] at 32 held-out points, the median over points, of the recorded draws; R-hat is the largest.
@@ -39,12 +43,12 @@ from matplotlib.figure import Figure
 from scipy.special import logsumexp
 
 from bnnsample.results import effective_sample_size, r_hat
-from experiments import _peers, _tasks
-from experiments._csv import read_csv, write_csv
+from experiments import _foreign, _peers, _tasks
 from experiments._data import load
 from experiments._options import folder, whole, write_settings
 from experiments._peers import Found, Task
 from experiments._plot import save
+from experiments._rows import read_csv, write_csv
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -66,6 +70,8 @@ CHAINS = {
 }
 NUMPYRO = "NumPyro NUTS"
 ENSEMBLE, LAPLACE, NNGP = "deep ensemble", "last-layer Laplace", "NNGP"
+# The peer that predicts one target alone.
+ONE_OUTPUT = "sklearn-contrib-bde"
 METHODS = (OURS, *CHAINS, NUMPYRO, ENSEMBLE, LAPLACE, NNGP)
 CONVERGED, FEWEST_DRAWS, NUM_PREFIXES = 1.01, 20, 40
 INTERVAL = 0.9
@@ -78,16 +84,17 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     rows = _tasks.earlier(options.out, path.name, read, path)
     started = time.perf_counter()
     cells = [(name, width) for name in options.data for width in options.widths]
-    for name, width in _tasks.own(cells, options):
-        if {r["method"] for r in rows if (r["data"], r["width"]) == (name, width)} >= set(METHODS):
-            continue
-        rows = [r for r in rows if (r["data"], r["width"]) != (name, width)]
-        for row in measure(name, width, options):
+    for cell in _tasks.own(cells, options):
+        done = {r["method"]: r for r in rows if (r["data"], r["width"]) == cell}
+        if set(METHODS) - set(done):
+            rows, done = [r for r in rows if (r["data"], r["width"]) != cell], {}
+        for row in measure(*cell, options, done):
             rows.append(row)
-            print(line(row), flush=True)
+            _tasks.say(line(row))
             write_csv(path, rows, COLUMNS)
     if not _tasks.is_whole(options):
         return rows
+    write_csv(path, rows, COLUMNS)
     print(f"\n{table(rows)}\n\n{verdict(rows)}\n")
     plot(rows, options.out / "peers.png")
     write_settings(options.out / "peers.json", options)
@@ -107,9 +114,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=folder, default=Path("results/peers"))
     parser.add_argument("--quick", action="store_true", help="20 minutes on 2 cores")
+    parser.add_argument(
+        "--peer-python", action="append", default=[], metavar="PYTHON",
+        help="an interpreter with sklearn-contrib-bde or neural-tangents; may be repeated",
+    )  # fmt: skip
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
     _tasks.check(parser, options)
+    try:
+        options.peer_python = {python: _foreign.name(python) for python in options.peer_python}
+    except _foreign.PeerError as error:
+        parser.error(str(error))
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
     options.warmup = options.warmup or (100 if options.quick else 500)
     options.draws = options.draws or (250 if options.quick else 1000)
@@ -117,10 +132,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(name: str, width: int, options: argparse.Namespace) -> Iterator[Row]:
-    """A row for every peer, ours first: it sets the others' budget."""
+def measure(
+    name: str, width: int, options: argparse.Namespace, done: dict[str, Row]
+) -> Iterator[Row]:
+    """A row for every peer that is not done: none of them, or only those of other environments."""
     data = load(name, options.n_train or N_TRAIN[name], options.seed)
     task = Task(data, width, NOISE[name], options.warmup, options.draws, options.seed)
+    if not done:
+        for row in measure_own(task, options):
+            done = {**done, row["method"]: row}
+            yield row
+    for python, peer in options.peer_python.items():
+        if peer in done or (peer.startswith(ONE_OUTPUT) and data.y.shape[1] > 1):
+            continue
+        yield row_of(peer, task, _foreign.find(python, task, done[OURS]["gradients"]))
+
+
+def measure_own(task: Task, options: argparse.Namespace) -> Iterator[Row]:
+    """A row for every peer of this environment, ours first: it sets the others' budget."""
     found = _peers.ours(task)
     budget = found.gradients
     yield row_of(OURS, task, found)
@@ -151,7 +180,9 @@ def row_of(method: str, task: Task, found: Found) -> Row:
         "width": task.width,
         "method": method,
         **mixing,
-        **scores(found.f, task.data.y_eval, task.noise, task.seed),
+        **scores(
+            found.f, task.data.y_eval, task.noise if found.noise is None else found.noise, task.seed
+        ),
         "gradients": found.gradients,
         "seconds": found.warmup_seconds + found.seconds,
     }
@@ -174,14 +205,16 @@ def time_to_r_hat(found: Found) -> float:
     return float(reached)
 
 
-def scores(f: np.ndarray, y: np.ndarray, noise: float, seed: int) -> dict[str, float]:
+def scores(f: np.ndarray, y: np.ndarray, noise: float | np.ndarray, seed: int) -> dict[str, float]:
     """Of the mixture of N(f, noise^2) over draws ``[s, m, d]``: means over targets ``[m, d]``."""
     f = f.astype(np.float64)
-    log_density = -(((y - f) / noise) ** 2) / 2 - math.log(noise * math.sqrt(2 * math.pi))
+    noise = np.broadcast_to(noise, f.shape)
+    log_density = -(((y - f) / noise) ** 2) / 2 - np.log(noise * math.sqrt(2 * math.pi))
     nll = math.log(len(f)) - logsumexp(log_density, axis=0)
     # As many observations of each draw as make some thousands.
-    repeated = np.repeat(f, -(-4000 // len(f)), axis=0)
-    observed = repeated + noise * np.random.default_rng(seed).normal(size=repeated.shape)
+    repeats = -(-4000 // len(f))
+    repeated, spread = np.repeat(f, repeats, axis=0), np.repeat(noise, repeats, axis=0)
+    observed = repeated + spread * np.random.default_rng(seed).normal(size=repeated.shape)
     low, high = np.quantile(observed, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
     return {
         "nll": float(nll.mean()),

@@ -47,9 +47,9 @@ from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
 from experiments import _ensemble, _tasks
 from experiments._budget import gradients_of, run_of_budget
-from experiments._csv import read_csv, write_csv
 from experiments._options import folder, whole, write_settings
 from experiments._plot import save
+from experiments._rows import read_csv, write_csv
 from experiments._stacking import stacked
 
 Row = dict[str, Any]
@@ -110,6 +110,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
             write_csv(path, rows, COLUMNS)
     if not _tasks.is_whole(options):
         return rows
+    write_csv(path, rows, COLUMNS)
     print(f"\n{table(rows)}\n")
     plot(rows, options.out / "predictive_quality.png")
     write_settings(options.out / "predictive_quality.json", options)

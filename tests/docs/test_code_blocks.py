@@ -1,4 +1,4 @@
-"""The documentation's code runs, as a reader has it, and prints what the pages say.
+"""The code of the documentation and the README runs as a reader has it, and prints what they say.
 
 Every page is a fresh interpreter in an empty folder, without the strictness of these tests.
 """
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Pages that take more than 20 seconds of one core.
 SLOW = {
+    "README.md",
     "guides/classification.md",
     "guides/coordinates-and-kernels.md",
     "guides/kernels-and-theory.md",
@@ -25,13 +26,16 @@ SLOW = {
     "index.md",
     "tutorial.md",
 }
+PAGES = {
+    "README.md": ROOT / "README.md",
+    **{page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.rglob("*.md"))},
+}
 SECONDS = 1200
 
 
 def _pages():
-    for page in sorted(DOCS.rglob("*.md")):
+    for name, page in PAGES.items():
         if blocks_of(page):
-            name = page.relative_to(DOCS).as_posix()
             marks = [pytest.mark.slow] if name in SLOW else []
             yield pytest.param(page, id=name, marks=marks)
 
@@ -60,8 +64,7 @@ def test_page(page, request, tmp_path):
 
 
 def test_pages_exist():
-    names = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
-    assert names >= SLOW
+    assert set(PAGES) >= SLOW
 
 
 @pytest.mark.parametrize(

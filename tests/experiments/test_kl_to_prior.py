@@ -1,5 +1,7 @@
 """The divergence experiment at its smallest, and the line it fits."""
 
+import json
+
 import jax
 import numpy as np
 import pandas as pd
@@ -24,6 +26,62 @@ def test_end_to_end(tmp_path, capsys):
     assert abs(slope.value + 1) < 4 * slope.standard_error + 0.05
     assert slope.standard_error < 0.1
     assert f"slope {slope.value:.3f} +- {slope.standard_error:.3f}" in capsys.readouterr().out
+
+
+def estimate(kl):
+    """What ``evidence`` returns, as far as the table looks."""
+    row = dict.fromkeys(kl_to_prior.COLUMNS, 1)
+    row |= {"method": "importance", "kl_to_prior": kl, "kl_to_prior_se": kl / 10, "seconds": 2.5}
+    return {k: row[k] for k in kl_to_prior.COLUMNS[kl_to_prior.COLUMNS.index("log_evidence") :]}
+
+
+def test_nothing_is_measured_twice(tmp_path, monkeypatch, capsys):
+    measured = []
+
+    def measure(cell, options):
+        measured.append((cell.model, cell.width, options.noise_scale))
+        return estimate(1 / (cell.width * options.noise_scale))
+
+    monkeypatch.setattr(kl_to_prior, "measure", measure)
+    line = ["--data", "digits", "--depths", "1", "--resnet", "--out", str(tmp_path)]
+    kl_to_prior.main([*line, "--widths", "8", "16"])
+    models = ("mlp, depth 1", "resnet, depth 8")
+    assert measured == [(model, width, 1.0) for model in models for width in (8, 16)]
+    # One more width: that alone is measured, and the line and its slope have all three.
+    measured.clear()
+    table = kl_to_prior.main([*line, "--widths", "8", "16", "32"])
+    assert measured == [(model, 32, 1.0) for model in models]
+    assert sorted(table.width) == [8, 8, 16, 16, 32, 32]
+    assert "mlp, depth 1    slope -1.000 +-" in capsys.readouterr().out
+    # Another setting is another row: neither takes the other's.
+    for settings in (["--noise-scale", "2"], ["--n-train", "9"], ["--num-particles", "30"]):
+        measured.clear()
+        table = kl_to_prior.main([*line, "--widths", "8", *settings])
+        assert len(measured) == len(table) == 2
+    measured.clear()
+    table = kl_to_prior.main([*line, "--widths", "16"])
+    assert measured == []
+    assert len(table) == 6
+    assert len(pd.read_csv(tmp_path / "kl_to_prior.csv")) == 12
+    settings = json.loads((tmp_path / "kl_to_prior.json").read_text())
+    assert settings["widths"] == [16]
+    assert settings["versions"]["jax"] == jax.__version__
+
+
+def test_tasks_share_the_points(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(cell, options):
+        measured.append(cell.width)
+        return estimate(1 / cell.width)
+
+    monkeypatch.setattr(kl_to_prior, "measure", measure)
+    line = ["--quick", "--out", str(tmp_path)]
+    for i in range(2):
+        kl_to_prior.main([*line, "--num-tasks", "2", "--task-index", str(i)])
+    assert measured == [128, 2048, 512]
+    assert len(kl_to_prior.main(line)) == 3
+    assert len(measured) == len(pd.read_csv(tmp_path / "kl_to_prior.csv")) == 3
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_files_are_written_whole(outcome):
     rows, out = outcome
     cases, sweeps = read(out / "ntk_cost.csv"), read(out / "ntk_cost_sweeps.csv")
     assert len(cases) + len(sweeps) == len(rows)
-    assert tuple(cases[0]) == tuple(sweeps[0]) == _ntk_measure.COLUMNS
+    assert tuple(cases[0]) == tuple(sweeps[0]) == ntk_cost.COLUMNS
     assert tuple(read(out / "ntk_cost_exponents.csv")[0]) == _ntk_exponents.COLUMNS
     for name in ("", "_seconds", "_operations", "_temporary_bytes"):
         assert (out / f"ntk_cost{name}.png").read_bytes()[:4] == b"\x89PNG"
@@ -72,6 +72,48 @@ def test_files_are_written_whole(outcome):
     assert settings["ours"]["jax"] == jax.__version__
     assert settings["peer"] is None
     assert not list(out.glob("*.part*"))
+
+
+def test_nothing_is_measured_twice(outcome, monkeypatch):
+    rows, out = outcome
+    monkeypatch.setattr(ntk_cost, "measure", None)
+    line = ["--tiny", "--cases", "fc-tiny", "--parts", "cases", "sweeps", "--out", str(out)]
+    with jax.enable_x64(False):
+        again = ntk_cost.main([*line, "--rounds", "1"])
+        assert again == rows
+        # Under other limits it would be.
+        with pytest.raises(TypeError, match="not callable"):
+            ntk_cost.main([*line, "--rounds", "2"])
+
+
+def test_a_case_without_the_peer_is_measured_with_it(tmp_path, monkeypatch):
+    calls = []
+
+    def measure(case, setting, ours, peer, limits):
+        calls.append(peer)
+        row = dict.fromkeys(_ntk_measure.COLUMNS, "")
+        row |= {"case": case, "network": "dense", "width": 8, "n": 3, "d": 2, "operations": 7}
+        rows = [{**row, "side": side.name, "method": "auto"} for side in (ours, peer) if side]
+        found = _ntk_measure.Comparison(case, "a", "b", 0.5, 0.25, 2.0, float("nan"))
+        return rows, found if peer else None
+
+    monkeypatch.setattr(ntk_cost, "measure", measure)
+    ours, peer = _ntk_sides.Ours(), Sideways()
+    cells, path = [("fc-tiny", CASES["fc-tiny"])], tmp_path / "t.csv"
+
+    def measured(peer):
+        return ntk_cost.measured(cells, ours, peer, _ntk_measure.Limits(), path, len)
+
+    alone, none = measured(None)
+    assert ([row["side"] for row in alone], none) == (["ours"], [])
+    both, ratios = measured(peer)
+    assert calls == [None, peer]
+    kept, kept_ratios = measured(peer)
+    assert calls == [None, peer]
+    assert kept == both == measured(None)[0]
+    assert [row["side"] for row in kept] == ["ours", "peer"]
+    assert repr(kept_ratios) == repr([{k: ratios[0][k] for k in ntk_cost.RATIO_COLUMNS}])
+    assert ratios[0]["seconds"] == 0.5
 
 
 def test_exponents_are_the_papers_where_one_term_leads(outcome):

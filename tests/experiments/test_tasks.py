@@ -1,11 +1,14 @@
 """A sweep shared out among tasks: every cell once, and one table of all."""
 
 import argparse
+import io
+import json
 from pathlib import Path
 
 import pytest
 
 from experiments import _tasks, likelihood_speed, predictive_quality, width_scaling
+from experiments._rows import read_csv, write_csv
 
 
 def options(*arguments):
@@ -23,7 +26,25 @@ def test_every_cell_is_some_tasks():
     ]
     assert sorted(cell for share in shares for cell in share) == cells
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert _tasks.own(cells, options("--num-tasks", "4")) == cells
+    assert list(_tasks.own(cells, options("--num-tasks", "4"))) == cells
+
+
+def test_the_bar_is_silent_where_nobody_looks(monkeypatch, capsys):
+    assert list(_tasks.progress([1, 2])) == [1, 2]
+    _tasks.say("a row")
+    assert capsys.readouterr() == ("a row\n", "")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    for cell in _tasks.progress([1, 2]):
+        _tasks.say(f"row {cell}")
+    assert "2/2" in terminal.getvalue()
+    assert "cell" in terminal.getvalue()
+    assert capsys.readouterr().out == "row 1\nrow 2\n"
 
 
 @pytest.mark.parametrize("script", [likelihood_speed, predictive_quality, width_scaling])
@@ -54,3 +75,25 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
     assert measured == [4, 16, 8]
     assert sorted(row["width"] for row in rows) == [4, 8, 16]
     assert (tmp_path / "width_scaling.png").exists()
+    settings = json.loads((tmp_path / "width_scaling.json").read_text())
+    assert settings["widths"] == [4, 8, 16]
+    assert settings["data_dir"] is None
+    # Rows that are in the tasks' tables and in that of the whole are one.
+    again = width_scaling.main([*line, "--resume", "--data-dir", str(tmp_path)])
+    assert measured == [4, 16, 8]
+    assert sorted(row["width"] for row in again) == [4, 8, 16]
+    settings = json.loads((tmp_path / "width_scaling.json").read_text())
+    assert settings["data_dir"] == str(tmp_path)
+
+
+def test_rows_that_hold_nan_are_counted_once(tmp_path):
+    columns = ("data", "width", "acceptance")
+    row = {"data": "a", "width": 4, "acceptance": float("nan")}
+    for folder in (tmp_path, tmp_path / "task_0", tmp_path / "task_1"):
+        folder.mkdir(exist_ok=True)
+        write_csv(folder / "t.csv", [row], columns)
+
+    def read(path):
+        return read_csv(path, columns, ("width",))
+
+    assert len(_tasks.earlier(tmp_path, "t.csv", read, tmp_path / "t.csv")) == 1

@@ -9,10 +9,12 @@ Row = dict[str, Any]
 TEXTS = ("data", "method", "setting")
 
 
-def read_csv(path: Path, columns: Iterable[str], whole: Sequence[str]) -> list[Row]:
+def read_csv(
+    path: Path, columns: Iterable[str], whole: Sequence[str], texts: Sequence[str] = TEXTS
+) -> list[Row]:
     """Rows of an earlier run, none where there was none.
 
-    Columns of ``TEXTS`` are text, those of ``whole`` ints, and others floats: NaN where the file
+    Columns of ``texts`` are text, those of ``whole`` ints, and others floats: NaN where the file
     has no such column.
     """
     if not path.exists():
@@ -21,11 +23,16 @@ def read_csv(path: Path, columns: Iterable[str], whole: Sequence[str]) -> list[R
         found = list(csv.DictReader(file))
 
     def value(column: str, text: str | None) -> Any:
-        if column in TEXTS:
+        if column in texts:
             return text
         return int(text) if column in whole and text else float(text or "nan")
 
     return [{column: value(column, row.get(column)) for column in columns} for row in found]
+
+
+def agrees(row: Row, wanted: Row) -> bool:
+    """Whether a row holds what is wanted: that it is of this cell and setting."""
+    return all(row[name] == value for name, value in wanted.items())
 
 
 def write_csv(path: Path, rows: list[Row], columns: Sequence[str]) -> None:

@@ -1,0 +1,166 @@
+"""A sweep of Langevin with and without repriorisation: cells, table and figure."""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from experiments import _tasks
+from experiments._langevin import NETWORKS, Cell, Row, measure
+from experiments._options import folder, positive, whole, write_settings
+from experiments._plot import save
+from experiments._rows import TEXTS, read_csv, write_csv
+
+COLUMNS = (
+    *Cell._fields, "method", "ess_per_step_parameters", "ess_per_step_function",
+    "ess_per_second_parameters", "ess_per_second_function", "r_hat_parameters", "r_hat_function",
+    "acceptance", "gradient_ms", "num_steps", "seconds", "setting",
+)  # fmt: skip
+WHOLE = ("width", "n_train", "num_steps")
+# Above it chains have not mixed, and their effective samples are an upper bound.
+MIXED = 1.05
+STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
+PANELS = (
+    ("ess_per_step_parameters", "ESS per step, parameters"),
+    ("ess_per_step_function", "ESS per step, function"),
+    ("ess_per_second_function", "ESS per second, function"),
+    ("r_hat_function", "R-hat, function"),
+    ("acceptance", "mean acceptance"),
+    ("gradient_ms", "milliseconds per gradient"),
+)
+
+
+def parser_of(text: str, name: str) -> argparse.ArgumentParser:
+    """Options that both sweeps have."""
+    parser = argparse.ArgumentParser(description=text.split("\n", maxsplit=1)[0])
+    parser.add_argument("--data", choices=("digits", "cifar10"), default="digits")
+    parser.add_argument("--data-dir", type=folder, help="cifar-10-batches-py, for --data cifar10")
+    parser.add_argument("--gradients", type=whole(100), help="per chain and measurement")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--out", type=folder, default=Path(f"results/{name}"))
+    parser.add_argument("--quick", action="store_true", help="some minutes on 2 cores")
+    _tasks.add_options(parser)
+    return parser
+
+
+def add_noise(parser: argparse.ArgumentParser) -> None:
+    """``--noise-scale``, where it is not swept."""
+    parser.add_argument("--noise-scale", type=positive, default=0.1, help="standard deviation")
+
+
+def checked(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Parsed options that can be meant."""
+    options = parser.parse_args(arguments)
+    _tasks.check(parser, options)
+    if options.data == "cifar10" and options.data_dir is None:
+        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
+    options.gradients = options.gradients or (1500 if options.quick else 20_000)
+    return options
+
+
+def sweep(
+    cells: Sequence[Cell],
+    options: argparse.Namespace,
+    name: str,
+    plot: Callable[[list[Row], Path], None],
+) -> list[Row]:
+    """Measure the cells that the CSV of ``--out`` has not, and write its table and figure."""
+    path = _tasks.path_of(options.out, f"{name}.csv", options)
+    rows = _tasks.earlier(options.out, path.name, read, path)
+    started = time.perf_counter()
+    done = {cell_of(row) for row in rows}
+    for cell in _tasks.own(cells, options):
+        if cell not in done:
+            rows += measure(cell, options)
+            write_csv(path, rows, COLUMNS)
+            _tasks.say(ratio_line(rows[-2], rows[-1]))
+    if not _tasks.is_whole(options):
+        return rows
+    # Rows that tasks measured, too.
+    write_csv(path, rows, COLUMNS)
+    print(f"\n{table(rows)}\n")
+    plot(rows, options.out / f"{name}.png")
+    write_settings(options.out / f"{name}.json", options)
+    print(f"{time.perf_counter() - started:.0f} s; wrote {name}.* to {options.out}")
+    return rows
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of an earlier run."""
+    return read_csv(path, COLUMNS, WHOLE, (*TEXTS, "network"))
+
+
+def cell_of(row: Row) -> Cell:
+    """Where a row was measured."""
+    return Cell(*(row[field] for field in Cell._fields))
+
+
+def ratio_line(standard: Row, repriorised: Row) -> str:
+    """How many times the effective samples repriorisation brings, and what a gradient costs."""
+
+    def ratio(column: str) -> float:
+        return repriorised[column] / standard[column]
+
+    unmixed = standard["r_hat_function"] > MIXED or standard["r_hat_parameters"] > MIXED
+    return (
+        f"{standard['network']:9s} width {standard['width']:5d}  n {standard['n_train']:4d}  "
+        f"noise {standard['noise']:<5g} repriorised / standard: per step "
+        f"{ratio('ess_per_step_parameters'):6.1f} (parameters) "
+        f"{ratio('ess_per_step_function'):6.1f} (function), per second "
+        f"{ratio('ess_per_second_function'):6.1f}; a gradient {ratio('gradient_ms'):.2f}"
+        + ("; at least: the standard chains have not mixed" if unmixed else "")
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """As Markdown; ``<=``: chains that have not mixed, whose effective samples are a bound."""
+    lines = [
+        "| network | width | n | noise | | ESS per step, parameters | function | ESS per second | "
+        "R-hat, parameters | function | acceptance | ms per gradient |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        own = row["r_hat_parameters"], row["r_hat_function"]
+        sizes = (
+            f"{'<= ' if r_hat > MIXED else ''}{row[f'ess_per_step_{what}']:.5f}"
+            for what, r_hat in zip(("parameters", "function"), own, strict=True)
+        )
+        lines.append(
+            f"| {row['network']} | {row['width']} | {row['n_train']} | {row['noise']:g} | "
+            f"{row['method']} | {' | '.join(sizes)} | {row['ess_per_second_function']:.3g} | "
+            f"{own[0]:.3f} | {own[1]:.3f} | {row['acceptance']:.2f} | {row['gradient_ms']:.3g} |"
+        )
+    return "\n".join(lines)
+
+
+def plot_lines(
+    lines: dict[str, tuple[str, list[Row]]], path: Path, panels: Sequence[tuple[str, str]] = PANELS
+) -> None:
+    """A row of panels for each ``{title: (column of the abscissa, rows)}``; open: not mixed."""
+    figure = Figure(figsize=(3.4 * len(panels), 3.1 * len(lines) + 0.4), layout="constrained")
+    axes = figure.subplots(len(lines), len(panels), squeeze=False)
+    for row_axes, (title, (x, rows)) in zip(axes, lines.items(), strict=True):
+        for axis, (column, what) in zip(row_axes, panels, strict=True):
+            for method, (colour, marker) in STYLES.items():
+                points = sorted((r for r in rows if r["method"] == method), key=lambda r: r[x])
+                axis.plot([r[x] for r in points], [r[column] for r in points], color=colour, lw=1)
+                for r in points:
+                    mixed = max(r["r_hat_parameters"], r["r_hat_function"]) <= MIXED
+                    face = colour if mixed else "white"
+                    axis.plot(r[x], r[column], marker, color=colour, mfc=face, ms=5)
+                axis.plot([], [], f"{marker}-", color=colour, label=method)
+            axis.set_xscale("log", base=10 if x == "noise" else 2)
+            if column != "acceptance":
+                axis.set_yscale("log")
+            axis.set_xlabel({"n_train": "points", "noise": "noise scale"}.get(x, x))
+            axis.set_title(f"{title}: {what}", fontsize=9)
+            axis.grid(True, which="both", alpha=0.2)
+    axes[0][0].legend(fontsize=8, frameon=False, title="open: R-hat > 1.05", title_fontsize=7)
+    save(figure, path)
+
+
+def networks_option(parser: argparse.ArgumentParser, default: list[str] | None) -> None:
+    """``--networks``."""
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=default)

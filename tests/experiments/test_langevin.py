@@ -1,0 +1,124 @@
+"""Langevin sweeps: what is projected, a sweep at its smallest, and what is kept of it."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bnnsample
+from experiments import _langevin, _langevin_sweep, langevin_data, langevin_width
+from experiments._data import load
+
+SIGNS = np.array([-1, 1])
+
+
+@pytest.mark.parametrize("coordinates", ["standard", "repriorised"])
+def test_directions_are_of_the_networks_own_parameters_and_outputs(coordinates):
+    """A chain that does not move records the projections of the network it starts from."""
+    data = load("digits", 6, seed=0, n_eval=3, dtype=np.float64)
+    model = bnnsample.models.mlp(1, "gelu")
+    bench = _langevin.ProjectedBench(
+        model, data, 5, bnnsample.likelihoods.Gaussian(0.3), coordinates, "ghmc", 2,
+        x_eval=data.x_eval, outputs=10,
+    )  # fmt: skip
+    x = jnp.asarray(data.x)
+    starts = [model.init(jax.random.key(i), x, 5, 10) for i in range(_langevin.NUM_CHAINS)]
+    states = bench.start(starts)
+    keys = jax.random.split(jax.random.key(7), _langevin.NUM_CHAINS)
+    options = {**bench.defaults, "step_size": jnp.asarray(1e-12)}
+    _, (parameters, function, accepted) = bench.chunk(
+        bench.posterior, bench.watch.signs, bench.directions, options, keys, states
+    )
+    assert parameters.shape == (4, _langevin.DRAWS_AT_ONCE, 100)
+    np.testing.assert_allclose(accepted, 1, atol=1e-6)
+    for chain, network in enumerate(starts):
+        flat = np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(network)])
+        signs = np.concatenate([np.asarray(sign) for sign in bench.watch.signs])
+        # Every hundredth parameter belongs to one direction, of length one.
+        dense = np.zeros((100, len(flat)))
+        dense[np.arange(len(flat)) % 100, np.arange(len(flat))] = signs
+        dense /= np.linalg.norm(dense, axis=1, keepdims=True)
+        outputs = np.asarray(model.apply(network, jnp.asarray(data.x_eval))).ravel()
+        for draw in (0, -1):
+            np.testing.assert_allclose(parameters[chain, draw], dense @ flat, atol=1e-8)
+            expected = outputs @ np.asarray(bench.directions)
+            np.testing.assert_allclose(function[chain, draw], expected, atol=1e-8)
+
+
+def test_a_sweep_is_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
+    arguments = ["--n-trains", "8", "--noise-scales", "0.1", "--width", "6", "--gradients", "100"]
+    arguments += ["--out", str(tmp_path)]
+    monkeypatch.setattr(langevin_data, "N_TRAIN", 8)
+    with jax.enable_x64(False):
+        rows = langevin_data.main(arguments)
+        monkeypatch.setattr(_langevin_sweep, "measure", None)
+        again = langevin_data.main(arguments)
+    assert [row["method"] for row in rows] == ["standard", "repriorised"]
+    for row in rows:
+        assert 0 < row["ess_per_step_parameters"] <= 1
+        assert 0 < row["ess_per_step_function"] <= 1
+        assert 0 < row["acceptance"] <= 1
+        assert row["gradient_ms"] > 0
+        assert row["num_steps"] % 4 == 0
+    for column in set(_langevin_sweep.COLUMNS) - {"setting"}:
+        assert [row[column] for row in again] == [row[column] for row in rows]
+    names = {f"langevin_data.{kind}" for kind in ("csv", "png", "json")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    settings = json.loads((tmp_path / "langevin_data.json").read_text())
+    assert settings["width"] == 6
+    assert settings["versions"]["jax"] == jax.__version__
+    assert "repriorised / standard" in capsys.readouterr().out
+
+
+def test_unmixed_chains_are_bounds():
+    row = {
+        **dict.fromkeys(_langevin_sweep.COLUMNS, 1.0), "network": "fcn-1", "method": "standard",
+        "width": 8, "n_train": 4, "ess_per_step_parameters": 0.25, "ess_per_step_function": 0.5,
+        "r_hat_parameters": 1.2, "r_hat_function": 1.01,
+    }  # fmt: skip
+    assert "| <= 0.25000 | 0.50000 |" in _langevin_sweep.table([row])
+    better = {**row, "method": "repriorised", "ess_per_step_function": 1.0}
+    line = _langevin_sweep.ratio_line(row, better)
+    assert "2.0 (function)" in line
+    assert "have not mixed" in line
+
+
+def test_cells_are_those_asked_for(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(_langevin_sweep, "sweep", lambda cells, *_: asked.extend(cells))
+    options = ["--networks", "fcn-1", "resnet-8", "--widths", "4", "--out", str(tmp_path)]
+    langevin_width.main(options)
+    assert [(c.network, c.width, c.n_train) for c in asked] == [
+        ("fcn-1", 4, 128), ("resnet-8", 4, 32),
+    ]  # fmt: skip
+    asked.clear()
+    langevin_data.main(["--n-trains", "8", "--noise-scales", "0.1", "2", "--out", str(tmp_path)])
+    assert [(c.n_train, c.noise) for c in asked] == [(8, 0.1), (128, 0.1), (128, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "cifar10"], "--data-dir"),
+        (["--gradients", "5"], "from 100 on"),
+        (["--noise-scale", "0"], "positive"),
+        (["--networks", "fcn-2"], "fcn-1"),
+    ],
+    ids=["no folder", "few gradients", "no noise", "unknown network"],
+)
+def test_bad_options_end_it(options, said, capsys):
+    with pytest.raises(SystemExit):
+        langevin_width.main(options)
+    assert said in capsys.readouterr().err
+
+
+def test_images_are_images_for_a_residual_network(tmp_path):
+    options = langevin_width.parse(["--out", str(tmp_path)])
+    for network, shape in (("fcn-3", (64,)), ("resnet-8", (8, 8, 1))):
+        cell = _langevin.Cell("digits", network, 4, 5, 0.1)
+        data = _langevin.data_of(cell, options)
+        assert data.x.shape == (5, *shape)
+        assert data.x_eval.shape == (32, *shape)
+        assert _langevin.model_of(network).network is not None
