@@ -11,6 +11,7 @@ COLOURS = {
     "collapsed + pCN": "#6bbf59",
     "repriorised + Langevin": "#e08e45",
     "standard + HMC": "#b23a48",
+    "standard + Langevin": "#7a5c61",
 }
 PANELS = (
     ("ess_per_gradient_function", "ESS per gradient, posterior-mean function"),

@@ -1,4 +1,4 @@
-"""Effective samples per gradient and per second against width, for five ways to sample.
+"""Effective samples per gradient and per second against width, for six ways to sample.
 
 Reproduces figures 1 and 4 of Hron et al. 2022 (arXiv:2206.07673). The paper found that repriorised
 Langevin mixes faster the wider the network, up to 50 times the effective samples without it; this
@@ -16,8 +16,10 @@ take long and are not in the table.
 
 All methods start from draws of the same posterior, so that none is charged for its burn-in.
 Standard HMC is the best of a grid of step sizes and of trajectory angles 0.5, 1 and pi/2, and
-Langevin of step sizes and dampings, for each quantity on its own; the collapsed chains choose
-their settings by themselves in their warm-up. pCN and unit-wise sampling take no gradients: for
+Langevin, repriorised and in standard coordinates (the paper's own and its baseline), of step sizes
+and dampings, for each quantity on its own; the collapsed chains choose their settings by themselves
+in their warm-up. ``--quick`` leaves standard Langevin out. pCN and unit-wise sampling take no
+gradients: for
 them a pass through the network counts as one. With ``--resume``, widths in the CSV of ``--out``
 are not measured again. Writes a CSV, a PNG and a JSON of settings and versions, and figures of the
 last run.
@@ -36,7 +38,13 @@ from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
 from experiments._data import Data, load
 from experiments._measure import Bench
-from experiments._methods import BASELINES, Method, best_of_grid, reference_step_size
+from experiments._methods import (
+    BASELINES,
+    STANDARD_LANGEVIN,
+    Method,
+    best_of_grid,
+    reference_step_size,
+)
 from experiments._options import whole, write_settings
 from experiments._plot import plot_width_scaling
 from experiments._rows import read_csv, write_csv
@@ -61,6 +69,7 @@ COLLAPSED = {
     "pcn": "collapsed + pCN",
     "unitwise": "collapsed + unit-wise",
 }
+UNMIXED = 1.05
 NOISE = {"diabetes": 0.3, "digits": 0.1, "cifar10": 0.1}
 N_TRAIN = {"diabetes": 64, "digits": 128, "cifar10": 128}
 
@@ -90,6 +99,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         for kind in ("trace", "ess", "predictive"):
             result.plot(kind, path=out / f"{kind}.png")
     write_csv(path, rows, COLUMNS)
+    print(f"\n{ratios(rows)}")
     plot_width_scaling(rows, out / "width_scaling.png")
     write_settings(out / "width_scaling.json", options)
     print(f"\n{time.perf_counter() - started:.0f} s; wrote figures and width_scaling.* to {out}")
@@ -123,6 +133,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
     )
     options.gradients = options.gradients or (1500 if options.quick else 8000)
+    options.baselines = BASELINES if options.quick else (*BASELINES, STANDARD_LANGEVIN)
     return options
 
 
@@ -152,7 +163,7 @@ def measure_width(data: Data, width: int, noise: float, options) -> tuple[list[R
     if not options.only_collapsed:
         last = int(result.record.kept.draws[-1])
         starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
-        for method in BASELINES:
+        for method in options.baselines:
             rows.append(baseline_row(method, data, width, noise, starts, options))
             _tasks.say(table_line(rows[-1]))
     return rows, result
@@ -209,6 +220,30 @@ def baseline_row(
         "seconds": function.seconds,
         "setting": dict(function.setting),
     }
+
+
+def ratios(rows: list[Row]) -> str:
+    """How many times the effective samples per gradient of each baseline infinite HMC has.
+
+    A baseline whose R-hat is above 1.05 has not mixed: its effective samples are an upper bound.
+    """
+    lines = []
+    for name, width in dict.fromkeys((row["data"], row["width"]) for row in rows):
+        own = {r["method"]: r for r in rows if (r["data"], r["width"]) == (name, width)}
+        ours = own[COLLAPSED["infinite_hmc"]]
+        for method, row in own.items():
+            if method in COLLAPSED.values():
+                continue
+            function, weights = (
+                ours[f"ess_per_gradient_{q}"] / row[f"ess_per_gradient_{q}"]
+                for q in ("function", "weights")
+            )
+            bound = "at least " if row["r_hat_function"] > UNMIXED else ""
+            lines.append(
+                f"{name}, width {width}: {COLLAPSED['infinite_hmc']} over {method}: "
+                f"{bound}{function:.1f} (function), {weights:.1f} (weights)"
+            )
+    return "\n".join(lines)
 
 
 def table_line(row: Row) -> str:

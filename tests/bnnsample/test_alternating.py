@@ -73,7 +73,7 @@ def moments(posterior, draws):
     return np.hstack([q, q**2, q[:, :1] * q])
 
 
-@pytest.mark.parametrize("width", [1, 5])
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("name", LIKELIHOODS)
 @pytest.mark.parametrize(
     "kernel", ["alternating", pytest.param("infinite_hmc", marks=pytest.mark.slow)]

@@ -217,13 +217,13 @@ def test_every_exact_kernel_has_options_here():
     assert set(OPTIONS) == set(EXACT)
 
 
-@pytest.mark.parametrize("name", ["known", "unknown"])
+@pytest.mark.parametrize("name", [pytest.param("known", marks=pytest.mark.slow), "unknown"])
 @pytest.mark.parametrize("kernel", EXACT)
 def test_every_exact_kernel(kernel, name):
     assert_calibrated(*problem("collapsed", name).run(kernel, REPLICATES))
 
 
-@pytest.mark.parametrize("name", ["known", "no_quantile"])
+@pytest.mark.parametrize("name", ["known", pytest.param("no_quantile", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("coordinates", ["standard", "repriorised"])
 def test_coordinates(coordinates, name):
     options = IN_COORDINATES[coordinates]

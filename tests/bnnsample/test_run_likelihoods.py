@@ -51,7 +51,7 @@ def run(name, **options):
     return bnnsample.run(MODEL, (X, y), likelihood=likelihood, **settings)
 
 
-QUICK = ["categorical", "poisson", "student_t", "heteroscedastic"]
+QUICK = ["categorical", "student_t"]
 LONG = [pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in QUICK]
 
 
@@ -266,7 +266,8 @@ def test_settings_that_cannot_be_meant_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("name", [pytest.param("numpyro", marks=pytest.mark.slow), "log_prob"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["numpyro", "log_prob"])
 def test_functions_of_the_users_take_their_own_unknowns_alone(name):
     """The prior scales of the network are not among them; draws are those of a run without them."""
     likelihood, y = CASES[name]

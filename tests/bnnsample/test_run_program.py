@@ -155,8 +155,15 @@ def test_the_same_run_again_compiles_nothing(compilations):
     assert len(compilations) > before
 
 
-@pytest.mark.parametrize("tempering", ["posterior", "likelihood"])
-@pytest.mark.parametrize("likelihood", [Gaussian(0.5), StudentT(4.0, scale=0.5)])
+@pytest.mark.parametrize(
+    ("likelihood", "tempering"),
+    [
+        (Gaussian(0.5), "posterior"),
+        (StudentT(4.0, scale=0.5), "likelihood"),
+        pytest.param(Gaussian(0.5), "likelihood", marks=pytest.mark.slow),
+        pytest.param(StudentT(4.0, scale=0.5), "posterior", marks=pytest.mark.slow),
+    ],
+)
 def test_another_temperature_compiles_nothing(compilations, likelihood, tempering):
     again = {"likelihood": likelihood, "tempering": tempering, "num_warmup": 20}
     run(temperature=0.5, **again)
@@ -434,8 +441,11 @@ def watch(coordinates, seed):
     assert done.stdout.split() == ["finished"]
 
 
+@pytest.mark.parametrize(
+    "coordinates",
+    ["collapsed", *(pytest.param(c, marks=pytest.mark.slow) for c in ("standard", "repriorised"))],
+)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("coordinates", COORDINATES)
 def test_multi_chain_runs_never_hang(coordinates, seed):
     watch(coordinates, seed)
 

@@ -26,12 +26,25 @@ def test_every_method_has_a_row_with_finite_figures(outcome):
         "collapsed + unit-wise",
         "standard + HMC",
         "repriorised + Langevin",
+        "standard + Langevin",
     ]
     for row in rows:
         assert 0 < row["ess_per_gradient_function"] <= 1
         assert 0 < row["ess_per_gradient_weights"] <= 1
         assert row["ess_per_second_function"] > 0
         assert 0 < row["acceptance"] <= 1
+
+
+def test_ratios_to_the_baselines_are_said(outcome):
+    rows, _ = outcome
+    lines = width_scaling.ratios(rows).split("\n")
+    ours, hmc = (next(r for r in rows if r["method"].endswith(m)) for m in ("e HMC", "d + HMC"))
+    ratio = ours["ess_per_gradient_weights"] / hmc["ess_per_gradient_weights"]
+    assert len(lines) == 3
+    assert "over standard + HMC" in lines[0]
+    assert f"{ratio:.1f} (weights)" in lines[0]
+    unmixed = [{**r, "r_hat_function": 1.2} for r in rows]
+    assert width_scaling.ratios(unmixed).count("at least") == 3
 
 
 def test_csv_and_figure_are_written(outcome):
