@@ -6,23 +6,23 @@ from typing import Any
 
 import bnnsample
 
-PILOT_WARMUP, PILOT_DRAWS = 200, 5
+FEWEST_STEPS, MOST_GROWTH = 30, 4.0
 
 
-def run_of_budget(run: Callable[..., bnnsample.Result], budget: int, **pilot: int) -> Any:
+def run_of_budget(run: Callable[..., bnnsample.Result], budget: int) -> Any:
     """``run(num_warmup=, num_samples=)`` of no fewer than ``budget`` gradients, warm-up included.
 
-    A third of its steps is warm-up. A short run says how many gradients a step takes; while fewer
-    than asked for were taken, it is made again with more steps.
+    A third of its steps is warm-up. A few steps say how many gradients one takes; while fewer than
+    asked for were taken, the run is made again with more, at most four times as many: a short
+    warm-up's steps are not yet what they will be.
     """
-    length = {"num_warmup": PILOT_WARMUP, "num_samples": PILOT_DRAWS, **pilot}
-    found = run(**length)
-    steps = max(30, math.ceil(budget * length["num_samples"] / found.num_gradients))
+    steps = FEWEST_STEPS
     while True:
         result = run(num_warmup=steps // 3, num_samples=steps - steps // 3)
-        if gradients_of(result) >= budget:
+        taken = gradients_of(result)
+        if taken >= budget:
             return result
-        steps = math.ceil(1.1 * steps * budget / gradients_of(result))
+        steps = math.ceil(steps * min(1.1 * budget / taken, MOST_GROWTH))
 
 
 def gradients_of(result: Any) -> int:
