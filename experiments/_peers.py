@@ -24,8 +24,8 @@ from ntk import gp, infinite_kernel
 
 NUM_CHAINS, NUM_MEMBERS, NUM_FIT_DRAWS = 4, 5, 1000
 NUMPYRO_PILOT = (60, 10)
-# Of NumPyro's trees in warm-up, where steps are small at first, and afterwards.
-TREE_DEPTHS = (6, 10)
+# Of NumPyro's trees in warm-up, where steps are small at first.
+WARMUP_TREE_DEPTH = 6
 
 
 class Task(NamedTuple):
@@ -37,6 +37,7 @@ class Task(NamedTuple):
         noise: standard deviation of the targets' noise, known.
         warmup, draws: steps per chain of ours, whose gradients are the others' budget.
         seed: of everything random.
+        tree_depth: of NUTS at most, 2^depth gradients a step.
     """
 
     data: Data
@@ -45,6 +46,7 @@ class Task(NamedTuple):
     warmup: int
     draws: int
     seed: int
+    tree_depth: int = 10
 
     @property
     def model(self) -> bnnsample.models.Model:
@@ -107,9 +109,9 @@ def numpyro_nuts(task: Task, budget: int) -> Found:
 
     def sample(num_warmup: int, num_samples: int) -> tuple[Any, int, int]:
         mcmc = MCMC(
-            NUTS(potential_fn=potential, max_tree_depth=TREE_DEPTHS), num_warmup=num_warmup,
-            num_samples=num_samples, num_chains=NUM_CHAINS, chain_method="sequential",
-            progress_bar=False,
+            NUTS(potential_fn=potential, max_tree_depth=(WARMUP_TREE_DEPTH, task.tree_depth)),
+            num_warmup=num_warmup, num_samples=num_samples, num_chains=NUM_CHAINS,
+            chain_method="sequential", progress_bar=False,
         )  # fmt: skip
         fields = ("num_steps",)
         mcmc.warmup(

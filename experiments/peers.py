@@ -22,6 +22,8 @@ shifted one-hot regression), sampled or fitted by
     python -m experiments.peers --widths 256 512 1024 2048
     python -m experiments.peers --quick --peer-python BDE/bin/python --peer-python NT/bin/python
 
+``--quick`` cuts the trees of NUTS, BlackJAX's and NumPyro's, at 2^8 gradients.
+
 Effective samples are min(bulk ESS of q, bulk ESS of (q - mean)^2) of the posterior-mean function
 E[f | h] at 32 held-out points, the median over points, of the recorded draws; R-hat is the largest.
 Time to R-hat < 1.01 is warm-up and sampling up to the first draw from which on it stays there.
@@ -126,9 +128,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     except _foreign.PeerError as error:
         parser.error(str(error))
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
-    options.warmup = options.warmup or (100 if options.quick else 500)
-    options.draws = options.draws or (250 if options.quick else 1000)
-    options.max_steps = options.max_steps or (400 if options.quick else 2000)
+    options.warmup = options.warmup or (80 if options.quick else 500)
+    options.draws = options.draws or (160 if options.quick else 1000)
+    options.max_steps = options.max_steps or (200 if options.quick else 2000)
     return options
 
 
@@ -137,7 +139,8 @@ def measure(
 ) -> Iterator[Row]:
     """A row for every peer that is not done: none of them, or only those of other environments."""
     data = load(name, options.n_train or N_TRAIN[name], options.seed)
-    task = Task(data, width, NOISE[name], options.warmup, options.draws, options.seed)
+    depth = 8 if options.quick else 10
+    task = Task(data, width, NOISE[name], options.warmup, options.draws, options.seed, depth)
     if not done:
         for row in measure_own(task, options):
             done = {**done, row["method"]: row}
@@ -154,7 +157,9 @@ def measure_own(task: Task, options: argparse.Namespace) -> Iterator[Row]:
     budget = found.gradients
     yield row_of(OURS, task, found)
     for method, settings in CHAINS.items():
-        yield row_of(method, task, _peers.chains(task, budget, **settings))
+        nuts = settings["kernel"] == "nuts"
+        trees = {"kernel_options": {"max_num_doublings": task.tree_depth}} if nuts else {}
+        yield row_of(method, task, _peers.chains(task, budget, **settings, **trees))
     yield row_of(NUMPYRO, task, _peers.numpyro_nuts(task, budget))
     ensemble, networks = _peers.deep_ensemble(task, options.max_steps)
     yield row_of(ENSEMBLE, task, ensemble)

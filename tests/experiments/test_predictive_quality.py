@@ -152,8 +152,8 @@ def test_standard_coordinates_have_no_smaller_budget():
 
     result = _budget.run_of_budget(run, 1000)
     steps = [a["num_warmup"] + a["num_samples"] for a in asked]
-    # Four times as many at most, and then a tenth more than it takes.
-    assert steps == [30, 120, 220]
+    # A tenth more than the first steps say, and again where that is not enough.
+    assert steps == [30, 158, 220]
     assert result.num_gradients >= 1000
 
 
