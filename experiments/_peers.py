@@ -17,13 +17,12 @@ from bnnsample.chains._quantities import make_watch, quantities
 from bnnsample.coordinates import Standard
 from bnnsample.repriorisation import predict
 from experiments import _ensemble
-from experiments._budget import gradients_of, run_of_budget
+from experiments._budget import FEWEST_STEPS, gradients_of, run_of_budget
 from experiments._data import Data
 from experiments._gradient_time import milliseconds_in_turn
 from ntk import gp, infinite_kernel
 
 NUM_CHAINS, NUM_MEMBERS, NUM_FIT_DRAWS = 4, 5, 1000
-NUMPYRO_PILOT = (60, 10)
 # Of NumPyro's trees in warm-up, where steps are small at first.
 WARMUP_TREE_DEPTH = 6
 
@@ -90,11 +89,12 @@ def chains(task: Task, budget: int, **settings: Any) -> Found:
     return of_result(run_of_budget(run, budget))
 
 
-def numpyro_nuts(task: Task, budget: int) -> Found:
+def numpyro_nuts(task: Task, budget: int, per_draw: float) -> Found:
     """NumPyro's NUTS on the same potential, a third of its steps warm-up.
 
-    Its time is that of its gradients alone, compiled on their own: what it does beside them and
-    its compilation are left out, in its favour.
+    ``per_draw``, the gradients that BlackJAX's takes, says how many steps the budget has. Its time
+    is that of its gradients alone, compiled on their own: what it does beside them and its
+    compilation are left out, in its favour.
     """
     data = task.data
     x, y = jnp.asarray(data.x), jnp.asarray(data.y)
@@ -107,28 +107,22 @@ def numpyro_nuts(task: Task, budget: int) -> Found:
     keys = jax.random.split(jax.random.key(task.seed), NUM_CHAINS)
     starts = jax.jit(jax.vmap(posterior.prior_draw))(keys)
 
-    def sample(num_warmup: int, num_samples: int) -> tuple[Any, int, int]:
-        mcmc = MCMC(
-            NUTS(potential_fn=potential, max_tree_depth=(WARMUP_TREE_DEPTH, task.tree_depth)),
-            num_warmup=num_warmup, num_samples=num_samples, num_chains=NUM_CHAINS,
-            chain_method="sequential", progress_bar=False,
-        )  # fmt: skip
-        fields = ("num_steps",)
+    count = max(FEWEST_STEPS, int(budget / (per_draw * NUM_CHAINS)))
+    mcmc = MCMC(
+        NUTS(potential_fn=potential, max_tree_depth=(WARMUP_TREE_DEPTH, task.tree_depth)),
+        num_warmup=count // 3, num_samples=count - count // 3, num_chains=NUM_CHAINS,
+        chain_method="sequential", progress_bar=False,
+    )  # fmt: skip
+    fields = ("num_steps",)
+    with quiet_blas(jax.default_backend()):
         mcmc.warmup(
             jax.random.key(task.seed), init_params=starts, extra_fields=fields, collect_warmup=True
         )
         warmup_steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
         mcmc.run(mcmc.post_warmup_state.rng_key, extra_fields=fields)
-        steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
-        return mcmc.get_samples(group_by_chain=True), warmup_steps, steps
-
-    with quiet_blas(jax.default_backend()):
-        # Long trees of the first steps are the warm-up's.
-        _, _, steps = sample(*NUMPYRO_PILOT)
-        per_step = steps / (NUMPYRO_PILOT[1] * NUM_CHAINS)
-        count = max(30, int(budget / (per_step * NUM_CHAINS)))
-        positions, warmup_steps, steps = sample(count // 3, count - count // 3)
-        position = jax.tree.map(lambda a: a[0, -1], positions)
+    steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
+    positions = mcmc.get_samples(group_by_chain=True)
+    position = jax.tree.map(lambda a: a[0, -1], positions)
     gradient = jax.value_and_grad(potential)
     seconds = milliseconds_in_turn({"gradient": (gradient, (position,))})["gradient"] / 1000
     watch = make_watch(posterior, jnp.asarray(data.x_eval), jax.random.key(0))

@@ -159,8 +159,11 @@ def measure_own(task: Task, options: argparse.Namespace) -> Iterator[Row]:
     for method, settings in CHAINS.items():
         nuts = settings["kernel"] == "nuts"
         trees = {"kernel_options": {"max_num_doublings": task.tree_depth}} if nuts else {}
-        yield row_of(method, task, _peers.chains(task, budget, **settings, **trees))
-    yield row_of(NUMPYRO, task, _peers.numpyro_nuts(task, budget))
+        found = _peers.chains(task, budget, **settings, **trees)
+        if nuts:
+            per_draw = found.sampling_gradients / len(found.f)
+        yield row_of(method, task, found)
+    yield row_of(NUMPYRO, task, _peers.numpyro_nuts(task, budget, per_draw))
     ensemble, networks = _peers.deep_ensemble(task, options.max_steps)
     yield row_of(ENSEMBLE, task, ensemble)
     yield row_of(LAPLACE, task, _peers.last_layer_laplace(task, ensemble, networks))
