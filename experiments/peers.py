@@ -42,6 +42,7 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy.special import logsumexp
 
 from bnnsample.results import effective_sample_size, r_hat
@@ -128,8 +129,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     except _foreign.PeerError as error:
         parser.error(str(error))
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
-    options.warmup = options.warmup or (80 if options.quick else 500)
-    options.draws = options.draws or (160 if options.quick else 1000)
+    options.warmup = options.warmup or (60 if options.quick else 500)
+    options.draws = options.draws or (120 if options.quick else 1000)
     options.max_steps = options.max_steps or (200 if options.quick else 2000)
     return options
 
@@ -294,9 +295,9 @@ def plot(rows: list[Row], path: Path) -> None:
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure = Figure(figsize=(12, 3.2 * len(names)), layout="constrained")
     panels = (
-        ("ess_per_gradient", "effective samples per gradient"),
-        ("ess_per_second", "effective samples per second"),
-        ("nll", "negative log predictive density"),
+        ("ess_per_gradient", "ESS per gradient"),
+        ("ess_per_second", "ESS per second"),
+        ("nll", "NLL"),
     )
     axes = figure.subplots(len(names), len(panels), squeeze=False)
     for i, name in enumerate(names):
@@ -312,6 +313,9 @@ def plot(rows: list[Row], path: Path) -> None:
             axis.grid(True, axis="x", alpha=0.2)
             if column != "nll":
                 axis.set_xscale("log")
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_title(f"{name}: {title}", fontsize=9)
     save(figure, path)
 
