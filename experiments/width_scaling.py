@@ -230,9 +230,9 @@ def ratios(rows: list[Row]) -> str:
     lines = []
     for name, width in dict.fromkeys((row["data"], row["width"]) for row in rows):
         own = {r["method"]: r for r in rows if (r["data"], r["width"]) == (name, width)}
-        ours = own[COLLAPSED["infinite_hmc"]]
+        ours = own.get(COLLAPSED["infinite_hmc"])
         for method, row in own.items():
-            if method in COLLAPSED.values():
+            if ours is None or method in COLLAPSED.values():
                 continue
             function, weights = (
                 ours[f"ess_per_gradient_{q}"] / row[f"ess_per_gradient_{q}"]
