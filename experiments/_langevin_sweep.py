@@ -152,7 +152,7 @@ def plot_lines(
                     axis.plot(r[x], r[column], marker, color=colour, mfc=face, ms=5)
                 axis.plot([], [], f"{marker}-", color=colour, label=method)
             axis.set_xscale("log", base=10 if x == "noise" else 2)
-            if column != "acceptance":
+            if column not in ("acceptance", "r_hat_function"):
                 axis.set_yscale("log")
             axis.set_xlabel({"n_train": "points", "noise": "noise scale"}.get(x, x))
             axis.set_title(f"{title}: {what}", fontsize=9)
