@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments import _tasks
 from experiments._langevin import NETWORKS, Cell, Row, measure
@@ -152,6 +153,7 @@ def plot_lines(
                     axis.plot(r[x], r[column], marker, color=colour, mfc=face, ms=5)
                 axis.plot([], [], f"{marker}-", color=colour, label=method)
             axis.set_xscale("log", base=10 if x == "noise" else 2)
+            axis.xaxis.set_minor_formatter(NullFormatter())
             if column not in ("acceptance", "r_hat_function"):
                 axis.set_yscale("log")
             axis.set_xlabel({"n_train": "points", "noise": "noise scale"}.get(x, x))

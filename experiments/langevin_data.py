@@ -2,9 +2,7 @@
 
 Reproduces the ablations of Hron et al. 2022 (arXiv:2206.07673): effective samples and R-hat of
 underdamped Langevin in standard and in repriorised coordinates as the data grow in number, and as
-their noise falls. The paper found that repriorisation helps the more, the more the data say:
-standard coordinates slow down with the number of points and with falling noise. What we found is in
-``experiments/README.md``.
+their noise falls. What we found is in ``experiments/README.md``.
 
     python -m experiments.langevin_data --quick
     python -m experiments.langevin_data --width 1024 --n-trains 32 128 512
