@@ -63,6 +63,12 @@ def load(
     return Data(name, x[train], y[train], x[held_out], y[held_out])
 
 
+def as_images(data: Data) -> Data:
+    """Digits as the images that they are, ``[n, 8, 8, 1]``."""
+    x, x_eval = (a.reshape(-1, 8, 8, 1) for a in (data.x, data.x_eval))
+    return data._replace(x=x, x_eval=x_eval)
+
+
 def _cifar10(n_train: int, seed: int, n_eval: int, dtype: Any, data_dir: Path | None) -> Data:
     """Images ``[n, 32, 32, 3]``, standardised as a whole by the training batches."""
     if data_dir is None:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from experiments._peers import NUM_CHAINS, Found, Task, gaussian_draws
+from ntk.layers import Dense
 
 SCRIPT = Path(__file__).with_name("_foreign_peer.py")
-# Of weights and biases of ``models.mlp``, hidden layer and readout: the peer builds its own.
-SCALES = ((2**0.5, 0.1), (1.0, 0.1))
 
 
 class PeerError(RuntimeError):
@@ -39,10 +38,16 @@ def find(python: str, task: Task, budget: int) -> Found:
         np.savez(
             source, x=data.x.astype(np.float64), y=data.y.astype(np.float64),
             x_eval=data.x_eval.astype(np.float64), width=task.width, noise=task.noise,
-            seed=task.seed, budget=budget, num_chains=NUM_CHAINS, scales=SCALES,
+            seed=task.seed, budget=budget, num_chains=NUM_CHAINS, scales=scales_of(task),
         )  # fmt: skip
         _answer(python, str(source), str(target))
         return found_of(dict(np.load(target)), task)
+
+
+def scales_of(task: Task) -> list[tuple[float, float]]:
+    """Of weights and biases, hidden layer and readout: the peer builds the same network."""
+    dense = (layer for layer in task.model.network.layers if isinstance(layer, Dense))
+    return [(float(layer.weight_std), float(layer.bias_std)) for layer in dense]
 
 
 def _answer(python: str, *arguments: str) -> str:

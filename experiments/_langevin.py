@@ -13,7 +13,7 @@ from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._quantities import project
 from bnnsample.models import Model
 from bnnsample.results import effective_sample_size, r_hat
-from experiments._data import Data, load
+from experiments._data import Data, as_images, load
 from experiments._gradient_time import milliseconds_in_turn
 from experiments._measure import Bench, Measurement
 from experiments._methods import LANGEVIN, best_of_grid, reference_step_size
@@ -42,10 +42,10 @@ class ProjectedBench(Bench):
     evaluation points, each projected on 100 random directions; the readout is the chain's own.
     """
 
-    def __init__(self, *arguments: Any, x_eval: np.ndarray, outputs: int, **options: Any):
-        super().__init__(*arguments, **options)
-        self.x_eval = jnp.asarray(x_eval)
-        size = len(x_eval) * outputs
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.x_eval = self.watch.x_eval
+        size = len(self.x_eval) * self.posterior.num_outputs
         directions = np.random.default_rng(0).normal(size=(size, NUM_DIRECTIONS))
         directions /= np.linalg.norm(directions, axis=0)
         self.directions = jnp.asarray(directions, self.x_eval.dtype)
@@ -123,9 +123,7 @@ def data_of(cell: Cell, options: Any) -> Data:
         return data._replace(
             x=data.x.reshape(len(data.x), -1), x_eval=data.x_eval.reshape(len(data.x_eval), -1)
         )
-    if cell.data == "digits":
-        return data._replace(x=data.x.reshape(-1, 8, 8, 1), x_eval=data.x_eval.reshape(-1, 8, 8, 1))
-    return data
+    return as_images(data) if cell.data == "digits" else data
 
 
 def measure(cell: Cell, options: Any) -> list[Row]:
@@ -145,11 +143,10 @@ def measure(cell: Cell, options: Any) -> list[Row]:
     starts = [found.parameters(chain, last) for chain in range(NUM_CHAINS)]
     benches = {
         coordinates: ProjectedBench(
-            model, data, cell.width, likelihood, coordinates, "ghmc", LANGEVIN.thin,
-            x_eval=data.x_eval, outputs=data.y.shape[1],
+            model, data, cell.width, likelihood, coordinates, "ghmc", LANGEVIN.thin
         )
         for coordinates in ("standard", "repriorised")
-    }  # fmt: skip
+    }
     states = {name: bench.start(starts) for name, bench in benches.items()}
     gradient = milliseconds_in_turn(
         {name: (gradient_of(bench), (states[name].position,)) for name, bench in benches.items()}

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from experiments import _tasks
-from experiments._langevin import NETWORKS, Cell, Row, measure
-from experiments._options import folder, positive, whole, write_settings
+from experiments._langevin import Cell, Row, measure
+from experiments._measure import MIXED
+from experiments._options import check_data_dir, folder, whole, write_settings
 from experiments._plot import save
 from experiments._rows import TEXTS, read_csv, write_csv
 
@@ -20,8 +21,6 @@ COLUMNS = (
     "acceptance", "gradient_ms", "num_steps", "seconds", "setting",
 )  # fmt: skip
 WHOLE = ("width", "n_train", "num_steps")
-# Above it chains have not mixed, and their effective samples are an upper bound.
-MIXED = 1.05
 STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
 PANELS = (
     ("ess_per_step_parameters", "ESS per step, parameters"),
@@ -46,17 +45,11 @@ def parser_of(text: str, name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_noise(parser: argparse.ArgumentParser) -> None:
-    """``--noise-scale``, where it is not swept."""
-    parser.add_argument("--noise-scale", type=positive, default=0.1, help="standard deviation")
-
-
 def checked(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
     """Parsed options that can be meant."""
     options = parser.parse_args(arguments)
     _tasks.check(parser, options)
-    if options.data == "cifar10" and options.data_dir is None:
-        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
+    check_data_dir(parser, [options.data], options.data_dir)
     options.gradients = options.gradients or (1500 if options.quick else 20_000)
     return options
 
@@ -136,14 +129,12 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def plot_lines(
-    lines: dict[str, tuple[str, list[Row]]], path: Path, panels: Sequence[tuple[str, str]] = PANELS
-) -> None:
+def plot_lines(lines: dict[str, tuple[str, list[Row]]], path: Path) -> None:
     """A row of panels for each ``{title: (column of the abscissa, rows)}``; open: not mixed."""
-    figure = Figure(figsize=(3.4 * len(panels), 3.1 * len(lines) + 0.4), layout="constrained")
-    axes = figure.subplots(len(lines), len(panels), squeeze=False)
+    figure = Figure(figsize=(3.4 * len(PANELS), 3.1 * len(lines) + 0.4), layout="constrained")
+    axes = figure.subplots(len(lines), len(PANELS), squeeze=False)
     for row_axes, (title, (x, rows)) in zip(axes, lines.items(), strict=True):
-        for axis, (column, what) in zip(row_axes, panels, strict=True):
+        for axis, (column, what) in zip(row_axes, PANELS, strict=True):
             for method, (colour, marker) in STYLES.items():
                 points = sorted((r for r in rows if r["method"] == method), key=lambda r: r[x])
                 axis.plot([r[x] for r in points], [r[column] for r in points], color=colour, lw=1)
@@ -161,8 +152,3 @@ def plot_lines(
             axis.grid(True, which="both", alpha=0.2)
     axes[0][0].legend(fontsize=8, frameon=False, title="open: R-hat > 1.05", title_fontsize=7)
     save(figure, path)
-
-
-def networks_option(parser: argparse.ArgumentParser, default: list[str] | None) -> None:
-    """``--networks``."""
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=default)

@@ -23,6 +23,9 @@ from bnnsample.models import Model
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data
 
+# An R-hat above which chains have not mixed: their effective samples are an upper bound.
+MIXED = 1.05
+
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:

@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bnnsample._settings import PACKAGES, _version
@@ -43,6 +43,14 @@ def folder(text: str) -> Path:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise argparse.ArgumentTypeError(f"{nearest} is not a folder that can be written to")
     return path
+
+
+def check_data_dir(
+    parser: argparse.ArgumentParser, data: Collection[str], data_dir: Path | None
+) -> None:
+    """End the program where CIFAR-10 is asked for without its folder."""
+    if "cifar10" in data and data_dir is None:
+        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
 
 
 def write_settings(path: Path, options: argparse.Namespace) -> None:

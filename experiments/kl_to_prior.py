@@ -30,7 +30,7 @@ import bnnsample
 from bnnsample._weights import MIN_WEIGHTS
 from bnnsample.theory import evidence
 from experiments import _tasks
-from experiments._data import load
+from experiments._data import as_images, load
 from experiments._options import folder, positive, whole, write_settings
 from experiments._plot import save
 from experiments._rows import agrees, read_csv, write_csv
@@ -144,10 +144,11 @@ def measure(cell: Cell, options: argparse.Namespace) -> Row:
     started = time.perf_counter()
     data = load(cell.data, options.n_train, options.seed)
     is_resnet = cell.kind == "resnet"
+    data = as_images(data) if is_resnet else data
     model = (bnnsample.models.resnet if is_resnet else bnnsample.models.mlp)(cell.depth)
     found = evidence(
         model,
-        (data.x.reshape(-1, 8, 8, 1) if is_resnet else data.x, data.y),
+        (data.x, data.y),
         width=cell.width,
         likelihood=bnnsample.likelihoods.Gaussian(options.noise_scale),
         num_particles=options.num_particles,

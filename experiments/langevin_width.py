@@ -24,7 +24,7 @@ import jax
 
 from experiments import _langevin_sweep
 from experiments._langevin import NETWORKS, Cell, Row
-from experiments._options import whole
+from experiments._options import positive, whole
 
 NAME = "langevin_width"
 WIDTHS = {
@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command-line options."""
     parser = _langevin_sweep.parser_of(__doc__, NAME)
-    _langevin_sweep.networks_option(parser, list(NETWORKS))
-    _langevin_sweep.add_noise(parser)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--noise-scale", type=positive, default=0.1, help="standard deviation")
     parser.add_argument("--widths", nargs="+", type=whole(1), help="of every network")
     parser.add_argument("--n-train", type=whole(2))
     return _langevin_sweep.checked(parser, arguments)

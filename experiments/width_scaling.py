@@ -37,7 +37,7 @@ import bnnsample
 from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
 from experiments._data import Data, load
-from experiments._measure import Bench
+from experiments._measure import MIXED, Bench
 from experiments._methods import (
     BASELINES,
     STANDARD_LANGEVIN,
@@ -45,7 +45,7 @@ from experiments._methods import (
     best_of_grid,
     reference_step_size,
 )
-from experiments._options import whole, write_settings
+from experiments._options import check_data_dir, whole, write_settings
 from experiments._plot import plot_width_scaling
 from experiments._rows import read_csv, write_csv
 
@@ -69,7 +69,6 @@ COLLAPSED = {
     "pcn": "collapsed + pCN",
     "unitwise": "collapsed + unit-wise",
 }
-UNMIXED = 1.05
 NOISE = {"diabetes": 0.3, "digits": 0.1, "cifar10": 0.1}
 N_TRAIN = {"diabetes": 64, "digits": 128, "cifar10": 128}
 
@@ -126,8 +125,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
     _tasks.check(parser, options)
-    if "cifar10" in (options.data or ()) and options.data_dir is None:
-        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
+    check_data_dir(parser, options.data or (), options.data_dir)
     options.data = options.data or (["diabetes"] if options.quick else ["diabetes", "digits"])
     options.widths = options.widths or (
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
@@ -238,7 +236,7 @@ def ratios(rows: list[Row]) -> str:
                 ours[f"ess_per_gradient_{q}"] / row[f"ess_per_gradient_{q}"]
                 for q in ("function", "weights")
             )
-            bound = "at least " if row["r_hat_function"] > UNMIXED else ""
+            bound = "at least " if row["r_hat_function"] > MIXED else ""
             lines.append(
                 f"{name}, width {width}: {COLLAPSED['infinite_hmc']} over {method}: "
                 f"{bound}{function:.1f} (function), {weights:.1f} (weights)"

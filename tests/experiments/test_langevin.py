@@ -20,9 +20,8 @@ def test_directions_are_of_the_networks_own_parameters_and_outputs(coordinates):
     data = load("digits", 6, seed=0, n_eval=3, dtype=np.float64)
     model = bnnsample.models.mlp(1, "gelu")
     bench = _langevin.ProjectedBench(
-        model, data, 5, bnnsample.likelihoods.Gaussian(0.3), coordinates, "ghmc", 2,
-        x_eval=data.x_eval, outputs=10,
-    )  # fmt: skip
+        model, data, 5, bnnsample.likelihoods.Gaussian(0.3), coordinates, "ghmc", 2
+    )
     x = jnp.asarray(data.x)
     starts = [model.init(jax.random.key(i), x, 5, 10) for i in range(_langevin.NUM_CHAINS)]
     states = bench.start(starts)
