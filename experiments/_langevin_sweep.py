@@ -1,7 +1,6 @@
 """A sweep of Langevin with and without repriorisation: cells, table and figure."""
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,15 +10,20 @@ from matplotlib.ticker import NullFormatter
 from experiments import _tasks
 from experiments._langevin import Cell, Row, measure
 from experiments._measure import MIXED
-from experiments._options import check_data_dir, folder, whole, write_settings
+from experiments._options import check_data_dir, folder, whole
 from experiments._plot import save
-from experiments._rows import TEXTS, read_csv, write_csv
+from experiments._rows import TEXTS, read_csv
+from experiments._sweep import Sweep
 
 COLUMNS = (
     *Cell._fields, "method", "ess_per_step_parameters", "ess_per_step_function",
     "ess_per_second_parameters", "ess_per_second_function", "r_hat_parameters", "r_hat_function",
     "acceptance", "gradient_ms", "num_steps", "seconds", "setting",
 )  # fmt: skip
+AXES = (
+    *("data", "networks", "widths", "n_train", "noise_scale"),
+    *("network", "width", "n_trains", "noise_scales"),
+)
 WHOLE = ("width", "n_train", "num_steps")
 STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
 PANELS = (
@@ -61,24 +65,15 @@ def sweep(
     plot: Callable[[list[Row], Path], None],
 ) -> list[Row]:
     """Measure the cells that the CSV of ``--out`` has not, and write its table and figure."""
-    path = _tasks.path_of(options.out, f"{name}.csv", options)
-    rows = _tasks.earlier(options.out, path.name, read, path)
-    started = time.perf_counter()
-    done = {cell_of(row) for row in rows}
-    for cell in _tasks.own(cells, options):
+    kept = Sweep(name, COLUMNS, read, options, AXES)
+    done = {cell_of(row) for row in kept.rows}
+    for cell in kept.own(cells):
         if cell not in done:
-            rows += measure(cell, options)
-            write_csv(path, rows, COLUMNS)
-            _tasks.say(ratio_line(rows[-2], rows[-1]))
-    if not _tasks.is_whole(options):
-        return rows
-    # Rows that tasks measured, too.
-    write_csv(path, rows, COLUMNS)
-    print(f"\n{table(rows)}\n")
-    plot(rows, options.out / f"{name}.png")
-    write_settings(options.out / f"{name}.json", options)
-    print(f"{time.perf_counter() - started:.0f} s; wrote {name}.* to {options.out}")
-    return rows
+            found = measure(cell, options)
+            kept.keep(found, ratio_line(*found))
+    if kept.is_whole:
+        kept.conclude(table(kept.rows), plot)
+    return kept.rows
 
 
 def read(path: Path) -> list[Row]:

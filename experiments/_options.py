@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from bnnsample._settings import PACKAGES, _version
 
@@ -54,12 +55,19 @@ def check_data_dir(
 
 
 def write_settings(path: Path, options: argparse.Namespace) -> None:
-    """Write the text of the settings."""
-    path.write_text(settings_text(options))
+    """Write the text of the settings, whole or not at all."""
+    temporary = path.with_suffix(".json.part")
+    temporary.write_text(settings_text(options))
+    temporary.replace(path)
 
 
 def settings_text(options: argparse.Namespace) -> str:
-    """The options but for the folder, and the versions they ran on, as JSON."""
+    """The settings as JSON."""
+    return json.dumps(settings_of(options), indent=2) + "\n"
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options but for the folder, and the versions they ran on, as JSON reads them back."""
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     settings["versions"] = {package: _version(package) for package in PACKAGES}
-    return json.dumps(settings, indent=2, default=str) + "\n"
+    return json.loads(json.dumps(settings, default=str))

@@ -19,7 +19,6 @@ settings and versions.
 """
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,8 @@ from experiments._likelihood_table import (
 )
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
-from experiments._options import folder, whole, write_settings
-from experiments._rows import write_csv
+from experiments._options import folder, whole
+from experiments._sweep import Sweep
 
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 
@@ -57,25 +56,16 @@ CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    path = _tasks.path_of(options.out, "likelihood_speed.csv", options)
-    rows = _tasks.earlier(options.out, path.name, read, path)
-    started = time.perf_counter()
+    sweep = Sweep("likelihood_speed", COLUMNS, read, options, axes=("data", "widths"))
     cells = [(d, s, w) for d in options.data for s in CASES[d] for w in options.widths]
-    for name, scale, width in _tasks.own(cells, options):
+    for name, scale, width in sweep.own(cells):
         data, likelihood = problem(name, options)
-        done = {r["method"] for r in rows if cell(r) == (name, scale, width)}
+        done = {r["method"] for r in sweep.rows if cell(r) == (name, scale, width)}
         for row in measure(data, likelihood, scale, width, options, done):
-            rows.append(row)
-            write_csv(path, rows, COLUMNS)
-            _tasks.say(line(row))
-    if not _tasks.is_whole(options):
-        return rows
-    write_csv(path, rows, COLUMNS)
-    print(f"\n{ratios(rows)}\n")
-    plot(rows, options.out / "likelihood_speed.png")
-    write_settings(options.out / "likelihood_speed.json", options)
-    print(f"{time.perf_counter() - started:.0f} s; wrote likelihood_speed.* to {options.out}")
-    return rows
+            sweep.keep([row], line(row))
+    if sweep.is_whole:
+        sweep.conclude(ratios(sweep.rows), plot)
+    return sweep.rows
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,7 +79,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gradients", type=whole(100), default=None, help="of HMC, per chain and measurement"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default=Path("results/likelihood_speed"))
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     _tasks.add_options(parser)

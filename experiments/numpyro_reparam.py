@@ -104,7 +104,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--target-acceptance", type=positive, default=0.8)
     parser.add_argument("--max-tree-depth", type=whole(1), default=10)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default="results/numpyro_reparam")
     parser.add_argument("--quick", action="store_true", help="width 128 and 200 draws")
     options = parser.parse_args(arguments)

@@ -34,7 +34,6 @@ CSV, a PNG and a JSON of settings and versions.
 
 import argparse
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,11 @@ from scipy.special import logsumexp
 from bnnsample.results import effective_sample_size, r_hat
 from experiments import _foreign, _peers, _tasks
 from experiments._data import load
-from experiments._options import folder, whole, write_settings
+from experiments._options import folder, whole
 from experiments._peers import Found, Task
 from experiments._plot import save
-from experiments._rows import read_csv, write_csv
+from experiments._rows import read_csv
+from experiments._sweep import Sweep
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -83,26 +83,17 @@ INTERVAL = 0.9
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    path = _tasks.path_of(options.out, "peers.csv", options)
-    rows = _tasks.earlier(options.out, path.name, read, path)
-    started = time.perf_counter()
+    sweep = Sweep("peers", COLUMNS, read, options, axes=("data", "widths", "peer_python"))
     cells = [(name, width) for name in options.data for width in options.widths]
-    for cell in _tasks.own(cells, options):
-        done = {r["method"]: r for r in rows if (r["data"], r["width"]) == cell}
+    for cell in sweep.own(cells):
+        done = {r["method"]: r for r in sweep.rows if (r["data"], r["width"]) == cell}
         if set(METHODS) - set(done):
-            rows, done = [r for r in rows if (r["data"], r["width"]) != cell], {}
+            sweep.rows, done = [r for r in sweep.rows if (r["data"], r["width"]) != cell], {}
         for row in measure(*cell, options, done):
-            rows.append(row)
-            _tasks.say(line(row))
-            write_csv(path, rows, COLUMNS)
-    if not _tasks.is_whole(options):
-        return rows
-    write_csv(path, rows, COLUMNS)
-    print(f"\n{table(rows)}\n\n{verdict(rows)}\n")
-    plot(rows, options.out / "peers.png")
-    write_settings(options.out / "peers.json", options)
-    print(f"{time.perf_counter() - started:.0f} s; wrote peers.* to {options.out}")
-    return rows
+            sweep.keep([row], line(row))
+    if sweep.is_whole:
+        sweep.conclude(f"{table(sweep.rows)}\n\n{verdict(sweep.rows)}", plot)
+    return sweep.rows
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -114,7 +105,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=whole(10), default=None, help="steps of ours per chain")
     parser.add_argument("--draws", type=whole(20), default=None, help="of ours per chain")
     parser.add_argument("--max-steps", type=whole(20), default=None, help="of the ensemble")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default=Path("results/peers"))
     parser.add_argument("--quick", action="store_true", help="20 minutes on 2 cores")
     parser.add_argument(
@@ -131,6 +122,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
     options.warmup = options.warmup or (60 if options.quick else 500)
     options.draws = options.draws or (120 if options.quick else 1000)
+    options.tree_depth = 8 if options.quick else 10
     options.max_steps = options.max_steps or (200 if options.quick else 2000)
     return options
 
@@ -140,8 +132,9 @@ def measure(
 ) -> Iterator[Row]:
     """A row for every peer that is not done: none of them, or only those of other environments."""
     data = load(name, options.n_train or N_TRAIN[name], options.seed)
-    depth = 8 if options.quick else 10
-    task = Task(data, width, NOISE[name], options.warmup, options.draws, options.seed, depth)
+    task = Task(
+        data, width, NOISE[name], options.warmup, options.draws, options.seed, options.tree_depth
+    )
     if not done:
         for row in measure_own(task, options):
             done = {**done, row["method"]: row}

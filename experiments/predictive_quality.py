@@ -47,10 +47,11 @@ from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from bnnsample.results._score import calibration_error
 from experiments import _ensemble, _tasks
 from experiments._budget import gradients_of, run_of_budget
-from experiments._options import folder, whole, write_settings
+from experiments._options import folder, whole
 from experiments._plot import save
-from experiments._rows import read_csv, write_csv
+from experiments._rows import read_csv
 from experiments._stacking import stacked
+from experiments._sweep import Sweep
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -98,24 +99,15 @@ class Split(NamedTuple):
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    path = _tasks.path_of(options.out, "predictive_quality.csv", options)
-    rows = _tasks.earlier(options.out, path.name, read, path)
-    started = time.perf_counter()
+    sweep = Sweep("predictive_quality", COLUMNS, read, options, axes=("data", "splits"))
     cells = [(name, split) for name in options.data for split in range(options.splits)]
-    for name, split in _tasks.own(cells, options):
-        done = [r for r in rows if (r["data"], r["split"]) == (name, split)]
+    for name, split in sweep.own(cells):
+        done = [r for r in sweep.rows if (r["data"], r["split"]) == (name, split)]
         for row in measure(name, split, options, done):
-            rows.append(row)
-            print(table_line(row), flush=True)
-            write_csv(path, rows, COLUMNS)
-    if not _tasks.is_whole(options):
-        return rows
-    write_csv(path, rows, COLUMNS)
-    print(f"\n{table(rows)}\n")
-    plot(rows, options.out / "predictive_quality.png")
-    write_settings(options.out / "predictive_quality.json", options)
-    print(f"{time.perf_counter() - started:.0f} s; wrote predictive_quality.* to {options.out}")
-    return rows
+            sweep.keep([row], table_line(row))
+    if sweep.is_whole:
+        sweep.conclude(table(sweep.rows), plot)
+    return sweep.rows
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

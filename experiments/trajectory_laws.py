@@ -16,6 +16,7 @@ import bnnsample
 from bnnsample.likelihoods import Gaussian
 from experiments._data import Data, load
 from experiments._measure import Bench, Measurement
+from experiments._options import positive, whole
 
 QUARTER_TURN = math.pi / 2
 # (steps, kick): plain splitting, and one step with a gentler kick.
@@ -28,11 +29,11 @@ def main(arguments: list[str] | None = None) -> list[Measurement]:
     """Run the comparison from the command line; returns the measurements, the best last."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=("diabetes", "digits"), default="diabetes")
-    parser.add_argument("--width", type=int, default=2048)
-    parser.add_argument("--n-train", type=int, default=64)
-    parser.add_argument("--noise-scale", type=float, default=0.3, help="standard deviation")
-    parser.add_argument("--gradients", type=int, default=3000, help="per chain and setting")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--width", type=whole(1), default=2048)
+    parser.add_argument("--n-train", type=whole(1), default=64)
+    parser.add_argument("--noise-scale", type=positive, default=0.3, help="standard deviation")
+    parser.add_argument("--gradients", type=whole(10), default=3000, help="per chain and setting")
+    parser.add_argument("--seed", type=whole(0), default=0)
     options = parser.parse_args(arguments)
     data = load(options.data, options.n_train, options.seed)
     measured = compare(data, options.width, options.noise_scale, options.gradients, options.seed)

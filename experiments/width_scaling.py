@@ -26,7 +26,6 @@ last run.
 """
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,10 @@ from experiments._methods import (
     best_of_grid,
     reference_step_size,
 )
-from experiments._options import check_data_dir, whole, write_settings
+from experiments._options import check_data_dir, folder, positive, whole
 from experiments._plot import plot_width_scaling
-from experiments._rows import read_csv, write_csv
+from experiments._rows import read_csv
+from experiments._sweep import Sweep
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -70,39 +70,34 @@ COLLAPSED = {
     "unitwise": "collapsed + unit-wise",
 }
 NOISE = {"diabetes": 0.3, "digits": 0.1, "cifar10": 0.1}
+# Standard Langevin, the last, is not worth the time of a quick run.
+METHODS = (*BASELINES, STANDARD_LANGEVIN)
 N_TRAIN = {"diabetes": 64, "digits": 128, "cifar10": 128}
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    out, result = Path(options.out), None
-    path = _tasks.path_of(out, "width_scaling.csv", options)
-    rows = _tasks.earlier(out, path.name, read, path) if options.resume else []
-    started = time.perf_counter()
-    done = {(row["data"], row["width"]) for row in rows}
+    axes = ("data", "widths")
+    sweep = Sweep("width_scaling", COLUMNS, read, options, axes, resume=options.resume)
+    result = None
+    done = {(row["data"], row["width"]) for row in sweep.rows}
     cells = [(name, width) for name in options.data for width in options.widths]
-    for name, width in _tasks.own(cells, options):
+    for name, width in sweep.own(cells):
         if (name, width) in done:
             continue
         n_train = options.n_train or N_TRAIN[name]
         data = load(name, n_train, options.seed, data_dir=options.data_dir)
         noise = options.noise_scale or NOISE[name]
-        new_rows, result = measure_width(data, width, noise, options)
-        rows += new_rows
-        write_csv(path, rows, COLUMNS)
-    if not _tasks.is_whole(options):
-        return rows
-    if result is not None:
-        print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
-        for kind in ("trace", "ess", "predictive"):
-            result.plot(kind, path=out / f"{kind}.png")
-    write_csv(path, rows, COLUMNS)
-    print(f"\n{ratios(rows)}")
-    plot_width_scaling(rows, out / "width_scaling.png")
-    write_settings(out / "width_scaling.json", options)
-    print(f"\n{time.perf_counter() - started:.0f} s; wrote figures and width_scaling.* to {out}")
-    return rows
+        rows, result = measure_width(data, width, noise, options)
+        sweep.keep(rows)
+    if sweep.is_whole:
+        if result is not None:
+            print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
+            for kind in ("trace", "ess", "predictive"):
+                result.plot(kind, path=options.out / f"{kind}.png")
+        sweep.conclude(ratios(sweep.rows), plot_width_scaling)
+    return sweep.rows
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -110,13 +105,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", choices=sorted(NOISE), default=None)
     parser.add_argument("--widths", nargs="+", type=whole(1), default=None)
-    parser.add_argument("--depth", type=int, default=1, help="hidden layers")
+    parser.add_argument("--depth", type=whole(1), default=1, help="hidden layers")
     parser.add_argument("--data-dir", type=Path, help="cifar-10-batches-py, for --data cifar10")
-    parser.add_argument("--n-train", type=int, default=None)
-    parser.add_argument("--noise-scale", type=float, default=None, help="standard deviation")
-    parser.add_argument("--gradients", type=int, default=None, help="per chain and measurement")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="results/width_scaling")
+    parser.add_argument("--n-train", type=whole(2), default=None)
+    parser.add_argument("--noise-scale", type=positive, default=None, help="standard deviation")
+    parser.add_argument("--gradients", type=whole(10), help="per chain and measurement")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--out", type=folder, default=Path("results/width_scaling"))
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     parser.add_argument(
         "--only-collapsed", action="store_true", help="leave the slow baselines out"
@@ -131,7 +126,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         [64, 256, 1024] if options.quick else [64, 128, 256, 512, 1024, 2048, 4096]
     )
     options.gradients = options.gradients or (1500 if options.quick else 8000)
-    options.baselines = BASELINES if options.quick else (*BASELINES, STANDARD_LANGEVIN)
+    methods = METHODS[:-1] if options.quick else METHODS
+    options.baselines = [] if options.only_collapsed else [method.name for method in methods]
     return options
 
 
@@ -158,10 +154,10 @@ def measure_width(data: Data, width: int, noise: float, options) -> tuple[list[R
         rows.append(collapsed_row(data.name, width, name, results[kernel]))
         _tasks.say(table_line(rows[-1]))
     result = results["infinite_hmc"]
-    if not options.only_collapsed:
-        last = int(result.record.kept.draws[-1])
-        starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
-        for method in options.baselines:
+    last = int(result.record.kept.draws[-1])
+    starts = [result.parameters(c, last) for c in range(result.settings["num_chains"])]
+    for method in METHODS:
+        if method.name in options.baselines:
             rows.append(baseline_row(method, data, width, noise, starts, options))
             _tasks.say(table_line(rows[-1]))
     return rows, result

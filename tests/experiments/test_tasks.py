@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import _tasks, likelihood_speed, predictive_quality, width_scaling
+from experiments import _tasks, likelihood_speed, peers, predictive_quality, width_scaling
 from experiments._rows import read_csv, write_csv
 
 
@@ -70,7 +70,11 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
         width_scaling.main([*line, "--num-tasks", "2", "--task-index", str(i)])
     assert measured == [4, 16, 8]
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
-    assert files == [str(Path(f"task_{i}") / "width_scaling.csv") for i in range(2)]
+    assert files == [
+        str(Path(f"task_{i}") / f"width_scaling.{kind}")
+        for i in range(2)
+        for kind in ("csv", "json")
+    ]
     rows = width_scaling.main([*line, "--resume"])
     assert measured == [4, 16, 8]
     assert sorted(row["width"] for row in rows) == [4, 8, 16]
@@ -84,6 +88,41 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
     assert sorted(row["width"] for row in again) == [4, 8, 16]
     settings = json.loads((tmp_path / "width_scaling.json").read_text())
     assert settings["data_dir"] == str(tmp_path)
+
+
+def test_rows_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(network, options):
+        measured.append(network)
+        return [
+            {**dict.fromkeys(peers.COLUMNS, 1), **cell_of(network), "method": method}
+            for method in peers.METHODS
+        ]
+
+    def cell_of(task):
+        return {"data": task.data.name, "width": task.width}
+
+    monkeypatch.setattr(peers, "measure_own", measure)
+    line = ["--quick", "--data", "diabetes", "--out", str(tmp_path)]
+    assert len(peers.main(line)) == len(peers.METHODS)
+    assert len(measured) == 1
+    with pytest.raises(SystemExit, match=r"--draws 120 \(now 50\): give those, or another --out"):
+        peers.main([*line, "--draws", "50"])
+    # Nothing was measured, and what is there is as it was.
+    assert len(measured) == 1
+    assert json.loads((tmp_path / "peers.json").read_text())["draws"] == 120
+    assert len(peers.main([*line, "--widths", "512", "64"])) == 2 * len(peers.METHODS)
+    assert len(measured) == 2
+    # A task's rows too.
+    width_line = ["--data", "diabetes", "--seed", "3", "--out", str(tmp_path)]
+    folder = tmp_path / "task_0"
+    folder.mkdir()
+    (folder / "width_scaling.json").write_text('{"seed": 4}')
+    row = dict.fromkeys(width_scaling.COLUMNS, 1)
+    write_csv(folder / "width_scaling.csv", [row], width_scaling.COLUMNS)
+    with pytest.raises(SystemExit, match=r"--seed 4 \(now 3\)"):
+        width_scaling.main([*width_line, "--resume"])
 
 
 def test_rows_that_hold_nan_are_counted_once(tmp_path):
