@@ -16,6 +16,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     # What is read back names features of the processor, line after line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# XLA's newer way to make loops on a CPU, and its cutting of programs into parts, take more than
+# twice the time to compile what tests run for milliseconds.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
 
 import jax
 import pytest
