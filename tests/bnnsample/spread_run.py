@@ -10,7 +10,9 @@ import sys
 
 folder, case, num_devices, layouts = sys.argv[1:5]
 folder = pathlib.Path(folder)
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={num_devices}"
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={num_devices}"
+)
 
 import jax  # noqa: E402
 
