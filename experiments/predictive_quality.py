@@ -147,19 +147,15 @@ def load(name: str, seed: int, most_training: int) -> Split:
     return Split(x[train], y[train], x[test], y[test])
 
 
-def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
-    """All methods on one split that have no row yet, ours first: it sets the others' budget."""
-    split = load(name, seed, options.most_training)
-    found = {row["method"]: row for row in done}
-    cell = {"data": name, "split": seed}
-
+def runner(name: str, split: Split, seed: int, width: int) -> Callable[..., bnnsample.Result]:
+    """``run(chosen, **settings)``: on the training points that are chosen, all by default."""
     readout = READOUT_PRIOR if name == "diabetes" else 1.0
 
     def run(chosen: slice | np.ndarray = slice(None), **settings: Any) -> bnnsample.Result:
         return bnnsample.run(
             bnnsample.models.mlp(1, "gelu", readout_weight_std=readout),
             (split.x[chosen], split.y[chosen]),
-            width=options.width,
+            width=width,
             likelihood=LIKELIHOODS[name](),
             tempering="likelihood",
             seed=seed,
@@ -168,6 +164,16 @@ def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) 
             **settings,
         )
 
+    return run
+
+
+def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
+    """All methods on one split that have no row yet, ours first: it sets the others' budget."""
+    split = load(name, seed, options.most_training)
+    found = {row["method"]: row for row in done}
+    cell = {"data": name, "split": seed}
+
+    run = runner(name, split, seed, options.width)
     for method in METHODS:
         if method in found:
             continue
