@@ -1,6 +1,5 @@
 """Underdamped Langevin with and without repriorisation, measured as Hron et al. 2022 do."""
 
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ from jax import Array
 
 import bnnsample
 from bnnsample.chains._mapping import quiet_blas
+from bnnsample.chains._program import Program
 from bnnsample.chains._quantities import project
 from bnnsample.models import Model
 from bnnsample.results import effective_sample_size, r_hat
@@ -49,7 +49,7 @@ class ProjectedBench(Bench):
         directions = np.random.default_rng(0).normal(size=(size, NUM_DIRECTIONS))
         directions /= np.linalg.norm(directions, axis=0)
         self.directions = jnp.asarray(directions, self.x_eval.dtype)
-        self.chunk = jax.jit(self._chunk)
+        self.program = Program(self._chunk)
 
     def measure(self, setting, states, num_draws, seed) -> Measurement:
         """Draws at one setting from stationary states, in whole chunks."""
@@ -57,14 +57,11 @@ class ProjectedBench(Bench):
         chunks = -(-num_draws // DRAWS_AT_ONCE)
         keys = jax.random.split(jax.random.key(seed), (chunks, NUM_CHAINS))
         arguments = (self.posterior, self.watch.signs, self.directions, options)
-        if not hasattr(self, "compiled"):
-            self.compiled = self.chunk.lower(*arguments, keys[0], states).compile()
-        recorded, seconds = [], 0.0
+        recorded = []
+        self.program.run_seconds = 0.0
         with quiet_blas(self.devices.platform):
             for chunk_keys in keys:
-                start = time.perf_counter()
-                states, draws = jax.block_until_ready(self.compiled(*arguments, chunk_keys, states))
-                seconds += time.perf_counter() - start
+                states, draws = self.program(*arguments, chunk_keys, states)
                 recorded.append(jax.tree.map(np.asarray, draws))
         parameters, function, acceptance = (
             np.concatenate(parts, axis=1) for parts in zip(*recorded, strict=True)
@@ -78,7 +75,7 @@ class ProjectedBench(Bench):
             float(np.max(r_hat(function))),
             total,
             total * self.thin,
-            seconds,
+            self.program.run_seconds,
             float(np.max(r_hat(parameters))),
         )
 

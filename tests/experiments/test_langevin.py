@@ -27,7 +27,7 @@ def test_directions_are_of_the_networks_own_parameters_and_outputs(coordinates):
     states = bench.start(starts)
     keys = jax.random.split(jax.random.key(7), _langevin.NUM_CHAINS)
     options = {**bench.defaults, "step_size": jnp.asarray(1e-12)}
-    _, (parameters, function, accepted) = bench.chunk(
+    _, (parameters, function, accepted) = bench.program(
         bench.posterior, bench.watch.signs, bench.directions, options, keys, states
     )
     assert parameters.shape == (4, _langevin.DRAWS_AT_ONCE, 100)
