@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import bnnsample
-from bnnsample.chains import _executables, _program
-from bnnsample.chains._codegen import options_for
+from bnnsample.chains import _executables
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import COORDINATES
 from bnnsample.likelihoods import Gaussian
@@ -101,38 +100,6 @@ def second_run() -> float:
     return seconds[1] / seconds[0]
 
 
-def compiled_gradient() -> float:
-    """Time of a gradient compiled as a run does over one by XLA's defaults: width 512, n 128."""
-    data = load("digits", 128, seed=0)
-    posterior = COORDINATES["collapsed"](
-        mlp(1), Gaussian(0.1), 512, jnp.asarray(data.x), jnp.asarray(data.y)
-    )
-    position = posterior.prior_draw(jax.random.key(0))
-    lowered = jax.jit(jax.value_and_grad(posterior.potential)).lower(position)
-    ours = lowered.compile(dict(options_for(jax.default_backend())))
-    defaults = lowered.compile()
-    return in_turn(lambda: ours(position), lambda: defaults(position))
-
-
-def first_run() -> float:
-    """Time of a first small run over the same run compiled by XLA's defaults."""
-    data = load("diabetes", 32, seed=0)
-    seconds = []
-    kept = _program.options_for
-    for seed, chosen in enumerate([kept, lambda platform: {}] * 2):
-        _program.options_for = chosen
-        _executables._KEPT.clear()
-        start = time.perf_counter()
-        bnnsample.run(
-            mlp(1), (data.x, data.y), width=64, num_warmup=50, num_samples=50, seed=seed,
-            progress=False,
-        )  # fmt: skip
-        seconds.append(time.perf_counter() - start)
-    _program.options_for = kept
-    # The first two compile the small programs of both.
-    return seconds[2] / seconds[3]
-
-
 CASES: dict[str, Callable[[], float]] = {
     case.__name__: case
     for case in (
@@ -142,8 +109,6 @@ CASES: dict[str, Callable[[], float]] = {
         gradients_per_sample_narrow,
         gradients_per_sample_wide,
         second_run,
-        first_run,
-        compiled_gradient,
     )
 }
 

@@ -16,15 +16,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     # What is read back names features of the processor, line after line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# XLA's newer way to make loops on a CPU, and its cutting of programs into parts, take more than
-# twice the time to compile what tests run for milliseconds.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
 
 import jax
 import pytest
@@ -38,14 +29,21 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Every compiled program takes some of a process's memory mappings, of which Linux allows 65530;
 # beyond them XLA crashes.
 MOST_MAPPINGS = 20_000
+# Of XLA on a CPU: its older emitters of loops, and programs in one part. They halve the time to
+# compile, at the same speed. Not for users: those emitters clamp the indices of a gather in the
+# indices' own dtype, so that bytes into a longer table go wrong.
+QUICK_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def pytest_configure(config):
     """Tests run chains far too short to be good; those of the warnings ask for them.
 
-    Not in pyproject.toml: pytest would import the library before the lines above.
+    Not in pyproject.toml: pytest would import the library before the lines above. XLA reads its
+    flags at the first use of a device, which is later.
     """
     config.addinivalue_line("filterwarnings", "ignore::bnnsample.SamplingWarning")
+    if "not slow" in config.option.markexpr:
+        os.environ["XLA_FLAGS"] = f"{QUICK_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 
 
 def pytest_runtest_setup(item):

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from bnnsample._processes import agreed
-from bnnsample.chains._codegen import options_for
 from bnnsample.chains._devices import Devices, placed
 from bnnsample.chains._executables import compiled
 
@@ -30,7 +29,7 @@ class Program:
         options: Mapping[str, Any] | None = None,
     ):
         self._spread_over = None if devices is None or devices.is_one else devices
-        self._platform = jax.default_backend() if devices is None else devices.platform
+
         self._fn = fn if devices is None else lambda *args: fn(*devices.rows_spread(args))
         self._donated, self._options = donate, options
         self._compiled: Any = None
@@ -67,9 +66,11 @@ class Program:
         owners = [i for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
         donated = tuple(leaf for leaf, owner in enumerate(owners) if owner in self._donated)
         lowered = jax.jit(program, donate_argnums=donated, keep_unused=True).lower(*leaves)
-        shardings = tuple(leaf.sharding if isinstance(leaf, jax.Array) else None for leaf in leaves)
-        options = {**options_for(self._platform), **(self._options or {})}
-        self._compiled = compiled(lowered, (self._spread_over, shardings), options)
+        placement = (
+            self._spread_over,
+            tuple(leaf.sharding if isinstance(leaf, jax.Array) else None for leaf in leaves),
+        )
+        self._compiled = compiled(lowered, placement, self._options)
 
 
 def chunk_lengths(total: int, capacity: int, program: Program) -> Iterator[tuple[int, int]]:

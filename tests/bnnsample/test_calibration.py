@@ -230,7 +230,9 @@ def test_coordinates(coordinates, name):
     assert_calibrated(*problem(coordinates, name).run("infinite_hmc", REPLICATES, options))
 
 
-@pytest.mark.parametrize("name", ["half_normal", "no_quantile"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("half_normal", marks=pytest.mark.slow), "no_quantile"]
+)
 def test_priors_of_the_noise_scale(name):
     assert_calibrated(*problem("collapsed", name).run("infinite_hmc", REPLICATES))
 

@@ -113,9 +113,8 @@ def test_a_vector_y_gives_vectors_back(base):
 
 
 # Compiling the others takes most of these tests' time.
-DEFAULTS = ("infinite_hmc", "alternating", "unitwise")
 CHAINS = [
-    pytest.param(name, marks=() if name in DEFAULTS else pytest.mark.slow)
+    pytest.param(name, marks=() if name == "infinite_hmc" else pytest.mark.slow)
     for name, spec in KERNELS.items()
     if spec.is_chain
 ]
@@ -255,7 +254,10 @@ def test_chains_are_different(base):
 # --- starts
 
 
-@pytest.mark.parametrize("coordinates", COORDINATES)
+@pytest.mark.parametrize(
+    "coordinates",
+    ["collapsed", *(pytest.param(c, marks=pytest.mark.slow) for c in ("standard", "repriorised"))],
+)
 def test_init_as_parameters_is_where_chains_start(base, coordinates):
     starts = [base.parameters(0, 3), base.parameters(1, 5)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)

@@ -159,7 +159,7 @@ def test_the_same_run_again_compiles_nothing(compilations):
     ("likelihood", "tempering"),
     [
         (Gaussian(0.5), "posterior"),
-        (StudentT(4.0, scale=0.5), "likelihood"),
+        pytest.param(StudentT(4.0, scale=0.5), "likelihood", marks=pytest.mark.slow),
         pytest.param(Gaussian(0.5), "likelihood", marks=pytest.mark.slow),
         pytest.param(StudentT(4.0, scale=0.5), "posterior", marks=pytest.mark.slow),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from experiments import _foreign, _peers, peers
 from experiments._data import load
+from experiments._rows import write_csv
 
 TASK = _peers.Task(load("diabetes", 12, seed=0), 8, noise=0.3, warmup=20, draws=40, seed=0)
 
@@ -96,7 +97,7 @@ def test_peers_of_other_environments_join_a_finished_cell(interpreter, tmp_path,
         for data in ("diabetes", "digits")
         for method in peers.METHODS
     ]  # fmt: skip
-    peers.write_csv(tmp_path / "peers.csv", own, peers.COLUMNS)
+    write_csv(tmp_path / "peers.csv", own, peers.COLUMNS)
     monkeypatch.setattr(peers, "measure_own", None)
     arguments = ["--data", "diabetes", "digits", "--widths", "4", "--out", str(tmp_path)]
     with jax.enable_x64(False):

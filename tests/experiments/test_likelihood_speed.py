@@ -9,6 +9,7 @@ import pytest
 
 from experiments import _likelihood_table, large_data, likelihood_speed
 from experiments._likelihood_table import COLUMNS, HMC, INFINITE, KNOWN, OURS
+from experiments._rows import write_csv
 
 LINE = "--widths 4 --n-train 10 --draws 20 --warmup 20 --gradients 100 --out"
 
@@ -49,7 +50,7 @@ def outcome(tmp_path_factory):
     """Ours and HMC at readout scale 1, beside all other rows, which an earlier run left."""
     out = tmp_path_factory.mktemp("likelihoods")
     earlier = [row_of(INFINITE), *(row_of(m, scale=4.0) for m in (OURS, INFINITE, HMC))]
-    likelihood_speed.write_csv(out / "likelihood_speed.csv", earlier, COLUMNS)
+    write_csv(out / "likelihood_speed.csv", earlier, COLUMNS)
     return run(out), out, earlier
 
 

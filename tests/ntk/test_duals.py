@@ -157,7 +157,8 @@ def test_diagonal(name):
         np.testing.assert_allclose(got, called, rtol=tolerance, atol=1e-15)
         if name not in PIECEWISE_LINEAR:
             np.testing.assert_allclose(got, expectation(f, q, q, q), rtol=tolerance, atol=1e-15)
-    np.testing.assert_array_equal(dual.diagonal_value(q), dual.diagonal(q)[0])
+    # Two programs of one formula.
+    np.testing.assert_array_max_ulp(dual.diagonal_value(q), dual.diagonal(q)[0], 4)
 
 
 @pytest.mark.parametrize("name", {**SMOOTH, **QUADRATURE})

@@ -69,7 +69,9 @@ def test_a_polynomial_is_its_own_expansion(degree):
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "degree"), [(jnp.float32, 13), (jnp.float16, 9)])
+@pytest.mark.parametrize(
+    ("dtype", "degree"), [pytest.param(jnp.float32, 13, marks=pytest.mark.slow), (jnp.float16, 9)]
+)
 def test_factorials_that_the_dtype_has_not(dtype, degree):
     got = ntk.taylor_expand(lambda p, x: jnp.exp(p * x), dtype(0), np.int64(degree))
     np.testing.assert_allclose(
