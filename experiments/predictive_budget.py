@@ -1,6 +1,6 @@
 """How good predictions are against the gradients they cost, beside standard coordinates.
 
-The data sets, splits and networks of ``predictive_quality``, labels at temperature 1 and numbers
+The data sets, splits and networks of ``predictive_quality``, labels at one temperature and numbers
 with unknown noise and readout scale. Ours, ``bnnsample.run`` as it is called by default, takes a
 few steps, a third of them warm-up; the same posterior in standard coordinates, under infinite HMC
 and under HMC, takes no fewer gradients, warm-up included, each adapting as it does by default.
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 from experiments import _tasks
 from experiments._budget import run_of_budget
-from experiments._options import folder, whole
+from experiments._options import folder, positive, whole
 from experiments._plot import save
 from experiments._rows import read_csv
 from experiments._sweep import Sweep
@@ -84,6 +84,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--splits", type=whole(1), default=None)
     parser.add_argument("--width", type=whole(1), default=None)
     parser.add_argument("--steps", nargs="+", type=whole(6), help="of ours, warm-up included")
+    parser.add_argument("--temperature", type=positive, default=1.0, help="of the likelihood")
     parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
     parser.add_argument("--out", type=folder, default=Path(f"results/{NAME}"))
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
@@ -99,7 +100,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> Iterator[Row]:
     """Rows of the methods that are not done, ours first: it sets the others' budget."""
     split = load(cell.data, cell.split, options.most_training)
-    run = runner(cell.data, split, cell.split, options.width)
+    run = functools.partial(
+        runner(cell.data, split, cell.split, options.width), temperature=options.temperature
+    )
     for method in METHODS:
         if method in done:
             continue
@@ -109,7 +112,7 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
         else:
             standard = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
             result = run_of_budget(standard, done[OURS]["gradients"])
-        found = of_parts(method, [Part(1.0, 1.0, result)], split)
+        found = of_parts(method, [Part(options.temperature, 1.0, result)], split)
         done = {
             **done,
             method: {**cell._asdict(), **{k: v for k, v in found.items() if k in COLUMNS}},

@@ -30,7 +30,9 @@ def test_differences_are_of_the_same_split(tmp_path):
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("line", ["--steps 5", "--splits 0", "--width 0", "--data iris"])
+@pytest.mark.parametrize(
+    "line", ["--steps 5", "--temperature 0", "--splits 0", "--width 0", "--data iris"]
+)
 def test_impossible_options_are_refused(line, capsys):
     with pytest.raises(SystemExit):
         predictive_budget.parse(line.split())
