@@ -12,7 +12,6 @@ from experiments._langevin import Cell, Row, measure
 from experiments._measure import MIXED
 from experiments._options import check_data_dir, folder, whole
 from experiments._plot import save
-from experiments._rows import TEXTS, read_csv
 from experiments._sweep import Sweep
 
 COLUMNS = (
@@ -20,10 +19,6 @@ COLUMNS = (
     "ess_per_second_parameters", "ess_per_second_function", "r_hat_parameters", "r_hat_function",
     "acceptance", "gradient_ms", "num_steps", "seconds", "setting",
 )  # fmt: skip
-AXES = (
-    *("data", "networks", "widths", "n_train", "noise_scale"),
-    *("network", "width", "n_trains", "noise_scales"),
-)
 WHOLE = ("width", "n_train", "num_steps")
 STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
 PANELS = (
@@ -43,7 +38,7 @@ def parser_of(text: str, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", type=folder, help="cifar-10-batches-py, for --data cifar10")
     parser.add_argument("--gradients", type=whole(100), help="per chain and measurement")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--out", type=folder, default=Path(f"results/{name}"))
+    parser.add_argument("--out", type=folder, default=f"results/{name}")
     parser.add_argument("--quick", action="store_true", help="some minutes on 2 cores")
     _tasks.add_options(parser)
     return parser
@@ -65,25 +60,18 @@ def sweep(
     plot: Callable[[list[Row], Path], None],
 ) -> list[Row]:
     """Measure the cells that the CSV of ``--out`` has not, and write its table and figure."""
-    kept = Sweep(name, COLUMNS, read, options, AXES)
-    done = {cell_of(row) for row in kept.rows}
-    for cell in kept.own(cells):
-        if cell not in done:
-            found = measure(cell, options)
-            kept.keep(found, ratio_line(*found))
+    kept = Sweep(
+        name, options, columns=COLUMNS, whole=WHOLE, cell=Cell._fields, cells=cells,
+        settings=("gradients", "seed"),
+    )  # fmt: skip
+    for cell in kept.own():
+        if len(kept.done(cell)) < len(STYLES):
+            standard, repriorised = measure(cell, options)
+            kept.keep(standard)
+            kept.keep(repriorised, ratio_line(standard, repriorised))
     if kept.is_whole:
         kept.conclude(table(kept.rows), plot)
     return kept.rows
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run."""
-    return read_csv(path, COLUMNS, WHOLE, (*TEXTS, "network"))
-
-
-def cell_of(row: Row) -> Cell:
-    """Where a row was measured."""
-    return Cell(*(row[field] for field in Cell._fields))
 
 
 def ratio_line(standard: Row, repriorised: Row) -> str:

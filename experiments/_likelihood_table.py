@@ -7,7 +7,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments._plot import save
-from experiments._rows import read_csv
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -34,9 +33,8 @@ QUANTITIES = ("function", "weights")
 MIXED = 1.05
 
 
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run, NaN where it had no such column."""
-    return read_csv(path, COLUMNS, ("width", "num_draws", "num_gradients"))
+WHOLE = ("width", "num_draws", "num_gradients")
+CELL = ("data", "readout_scale", "width")
 
 
 def cell(row: Row) -> tuple[str, float, int]:

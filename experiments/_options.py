@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 from bnnsample._settings import PACKAGES, _version
 
@@ -62,12 +61,7 @@ def write_settings(path: Path, options: argparse.Namespace) -> None:
 
 
 def settings_text(options: argparse.Namespace) -> str:
-    """The settings as JSON."""
-    return json.dumps(settings_of(options), indent=2) + "\n"
-
-
-def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options but for the folder, and the versions they ran on, as JSON reads them back."""
+    """The options but for the folder, and the versions they ran on, as JSON."""
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     settings["versions"] = {package: _version(package) for package in PACKAGES}
-    return json.loads(json.dumps(settings, default=str))
+    return json.dumps(settings, indent=2, default=str) + "\n"

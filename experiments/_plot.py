@@ -29,6 +29,7 @@ def plot_width_scaling(rows: list[dict[str, Any]], path: Path) -> None:
         for axis, (column, title) in zip(axes[i], PANELS, strict=True):
             for method, colour in COLOURS.items():
                 points = [r for r in rows if r["data"] == name and r["method"] == method]
+                points.sort(key=lambda r: r["width"])
                 if points:
                     axis.plot(
                         [r["width"] for r in points],

@@ -1,16 +1,16 @@
 """Tables of rows as CSV, written whole, and read back as they were."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-TEXTS = ("data", "method", "setting")
+TEXTS = ("data", "network", "method", "setting", "settings")
 
 
 def read_csv(
-    path: Path, columns: Iterable[str], whole: Sequence[str], texts: Sequence[str] = TEXTS
+    path: Path, columns: Iterable[str], whole: Collection[str], texts: Collection[str] = TEXTS
 ) -> list[Row]:
     """Rows of an earlier run, none where there was none.
 
@@ -25,9 +25,14 @@ def read_csv(
     def value(column: str, text: str | None) -> Any:
         if column in texts:
             return text
-        return int(text) if column in whole and text else float(text or "nan")
+        return (
+            int(text) if column in whole and text not in (None, "", "nan") else float(text or "nan")
+        )
 
-    return [{column: value(column, row.get(column)) for column in columns} for row in found]
+    try:
+        return [{column: value(column, row.get(column)) for column in columns} for row in found]
+    except ValueError as error:
+        raise SystemExit(f"{path} is not a table of this script: {error}") from error
 
 
 def agrees(row: Row, wanted: Row) -> bool:

@@ -20,7 +20,6 @@ settings and versions.
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,17 +32,17 @@ from bnnsample.results import effective_sample_size, r_hat
 from experiments import _tasks
 from experiments._data import Data, load
 from experiments._likelihood_table import (
+    CELL,
     COLUMNS,
     HMC,
     INFINITE,
     KNOWN,
     OURS,
+    WHOLE,
     Row,
-    cell,
     line,
     plot,
     ratios,
-    read,
 )
 from experiments._measure import Bench
 from experiments._methods import BASELINES, best_of_grid, reference_step_size
@@ -56,16 +55,24 @@ CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    sweep = Sweep("likelihood_speed", COLUMNS, read, options, axes=("data", "widths"))
-    cells = [(d, s, w) for d in options.data for s in CASES[d] for w in options.widths]
-    for name, scale, width in sweep.own(cells):
+    sweep = sweep_of(options)
+    for name, scale, width in sweep.own():
         data, likelihood = problem(name, options)
-        done = {r["method"] for r in sweep.rows if cell(r) == (name, scale, width)}
+        done = set(sweep.done((name, scale, width)))
         for row in measure(data, likelihood, scale, width, options, done):
-            sweep.keep([row], line(row))
+            sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(ratios(sweep.rows), plot)
     return sweep.rows
+
+
+def sweep_of(options: argparse.Namespace) -> Sweep:
+    """What is kept in ``options.out``."""
+    return Sweep(
+        "likelihood_speed", options, columns=COLUMNS, whole=WHOLE, cell=CELL,
+        cells=[(d, s, w) for d in options.data for s in CASES[d] for w in options.widths],
+        settings=("n_train", "draws", "warmup", "gradients", "seed"),
+    )  # fmt: skip
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -80,7 +87,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--gradients", type=whole(100), default=None, help="of HMC, per chain and measurement"
     )
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--out", type=folder, default=Path("results/likelihood_speed"))
+    parser.add_argument("--out", type=folder, default="results/likelihood_speed")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)

@@ -50,7 +50,6 @@ from experiments._data import load
 from experiments._options import folder, whole
 from experiments._peers import Found, Task
 from experiments._plot import save
-from experiments._rows import read_csv
 from experiments._sweep import Sweep
 
 Row = dict[str, Any]
@@ -83,17 +82,23 @@ INTERVAL = 0.9
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    sweep = Sweep("peers", COLUMNS, read, options, axes=("data", "widths", "peer_python"))
-    cells = [(name, width) for name in options.data for width in options.widths]
-    for cell in sweep.own(cells):
-        done = {r["method"]: r for r in sweep.rows if (r["data"], r["width"]) == cell}
-        if set(METHODS) - set(done):
-            sweep.rows, done = [r for r in sweep.rows if (r["data"], r["width"]) != cell], {}
-        for row in measure(*cell, options, done):
-            sweep.keep([row], line(row))
+    sweep = sweep_of(options)
+    for cell in sweep.own():
+        done = sweep.done(cell)
+        for row in measure(*cell, options, {} if set(METHODS) - set(done) else done):
+            sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(f"{table(sweep.rows)}\n\n{verdict(sweep.rows)}", plot)
     return sweep.rows
+
+
+def sweep_of(options: argparse.Namespace) -> Sweep:
+    """What is kept in ``options.out``."""
+    return Sweep(
+        "peers", options, columns=COLUMNS, whole=("width", "gradients"), cell=("data", "width"),
+        cells=[(name, width) for name in options.data for width in options.widths],
+        settings=("n_train", "warmup", "draws", "max_steps", "tree_depth", "seed"),
+    )  # fmt: skip
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -106,7 +111,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--draws", type=whole(20), default=None, help="of ours per chain")
     parser.add_argument("--max-steps", type=whole(20), default=None, help="of the ensemble")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--out", type=folder, default=Path("results/peers"))
+    parser.add_argument("--out", type=folder, default="results/peers")
     parser.add_argument("--quick", action="store_true", help="20 minutes on 2 cores")
     parser.add_argument(
         "--peer-python", action="append", default=[], metavar="PYTHON",
@@ -223,11 +228,6 @@ def scores(f: np.ndarray, y: np.ndarray, noise: float | np.ndarray, seed: int) -
         "rmse": float(np.sqrt(np.mean((f.mean(axis=0) - y) ** 2))),
         "coverage": float(np.mean((low <= y) & (y <= high))),
     }
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run."""
-    return read_csv(path, COLUMNS, ("width", "gradients"))
 
 
 def line(row: Row) -> str:

@@ -30,7 +30,6 @@ from experiments import _tasks
 from experiments._budget import run_of_budget
 from experiments._options import folder, positive, whole
 from experiments._plot import save
-from experiments._rows import read_csv
 from experiments._sweep import Sweep
 from experiments.predictive_quality import (
     LOADERS,
@@ -61,17 +60,19 @@ class Cell(NamedTuple):
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    sweep = Sweep(NAME, COLUMNS, read, options, axes=("data", "splits", "steps"))
     cells = [
         Cell(name, split, steps)
         for name in options.data
         for split in range(options.splits)
         for steps in options.steps
     ]
-    for cell in sweep.own(cells):
-        done = {row["method"]: row for row in sweep.rows if cell_of(row) == cell}
-        for row in measure(cell, options, done):
-            sweep.keep([row], line(row))
+    sweep = Sweep(
+        NAME, options, columns=COLUMNS, whole=("split", "steps", "gradients"), cell=Cell._fields,
+        cells=cells, settings=("width", "most_training", "temperature"),
+    )  # fmt: skip
+    for cell in sweep.own():
+        for row in measure(cell, options, sweep.done(cell)):
+            sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(table(sweep.rows), plot)
     return sweep.rows
@@ -86,7 +87,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", nargs="+", type=whole(6), help="of ours, warm-up included")
     parser.add_argument("--temperature", type=positive, default=1.0, help="of the likelihood")
     parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
-    parser.add_argument("--out", type=folder, default=Path(f"results/{NAME}"))
+    parser.add_argument("--out", type=folder, default=f"results/{NAME}")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
@@ -118,16 +119,6 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
             method: {**cell._asdict(), **{k: v for k, v in found.items() if k in COLUMNS}},
         }
         yield done[method]
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run."""
-    return read_csv(path, COLUMNS, ("split", "steps", "gradients"))
-
-
-def cell_of(row: Row) -> Cell:
-    """Where a row was measured."""
-    return Cell(*(row[field] for field in Cell._fields))
 
 
 def above_ours(rows: list[Row], data: str, steps: int, method: str) -> tuple[float, float]:
@@ -179,7 +170,13 @@ def plot(rows: list[Row], path: Path) -> None:
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         steps = sorted({row["steps"] for row in rows if row["data"] == name})
         cost = [
-            np.mean([r["gradients"] for r in rows if (r["data"], r["steps"]) == (name, s)])
+            np.mean(
+                [
+                    r["gradients"]
+                    for r in rows
+                    if (r["data"], r["steps"], r["method"]) == (name, s, OURS)
+                ]
+            )
             for s in steps
         ]
         for method in STANDARD:

@@ -49,7 +49,6 @@ from experiments import _ensemble, _tasks
 from experiments._budget import gradients_of, run_of_budget
 from experiments._options import folder, whole
 from experiments._plot import save
-from experiments._rows import read_csv
 from experiments._stacking import stacked
 from experiments._sweep import Sweep
 
@@ -99,12 +98,14 @@ class Split(NamedTuple):
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    sweep = Sweep("predictive_quality", COLUMNS, read, options, axes=("data", "splits"))
-    cells = [(name, split) for name in options.data for split in range(options.splits)]
-    for name, split in sweep.own(cells):
-        done = [r for r in sweep.rows if (r["data"], r["split"]) == (name, split)]
-        for row in measure(name, split, options, done):
-            sweep.keep([row], table_line(row))
+    sweep = Sweep(
+        "predictive_quality", options, columns=COLUMNS, whole=("split",), cell=("data", "split"),
+        cells=[(name, split) for name in options.data for split in range(options.splits)],
+        settings=("width", "draws", "warmup", "members", "most_training", "max_steps"),
+    )  # fmt: skip
+    for name, split in sweep.own():
+        for row in measure(name, split, options, sweep.done((name, split))):
+            sweep.keep(row, table_line(row))
     if sweep.is_whole:
         sweep.conclude(table(sweep.rows), plot)
     return sweep.rows
@@ -121,7 +122,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--members", type=whole(1), default=5)
     parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
     parser.add_argument("--max-steps", type=whole(_ensemble.CHECK_EVERY), default=2000)
-    parser.add_argument("--out", type=folder, default=Path("results/predictive_quality"))
+    parser.add_argument("--out", type=folder, default="results/predictive_quality")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
@@ -139,6 +140,8 @@ def load(name: str, seed: int, most_training: int) -> Split:
     order = np.random.default_rng(seed).permutation(len(x))
     num_test = round(TEST_SHARE * len(x))
     test, train = order[:num_test], order[num_test : num_test + most_training]
+    if name != "diabetes" and set(y[train]) != set(y):
+        raise SystemExit(f"{name}: {len(train)} training points do not hold every class; take more")
     spread = x[train].std(axis=0)
     # Some pixels are never inked.
     x = ((x - x[train].mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
@@ -167,10 +170,12 @@ def runner(name: str, split: Split, seed: int, width: int) -> Callable[..., bnns
     return run
 
 
-def measure(name: str, seed: int, options: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
+def measure(
+    name: str, seed: int, options: argparse.Namespace, done: dict[str, Row]
+) -> Iterator[Row]:
     """All methods on one split that have no row yet, ours first: it sets the others' budget."""
     split = load(name, seed, options.most_training)
-    found = {row["method"]: row for row in done}
+    found = dict(done)
     cell = {"data": name, "split": seed}
 
     run = runner(name, split, seed, options.width)
@@ -285,11 +290,6 @@ def of_ensemble(name: str, split: Split, seed: int, options: argparse.Namespace)
         "seconds": seconds,
         "setting": json.dumps({key: getattr(ensemble, key) for key in chosen}),
     }
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run."""
-    return read_csv(path, COLUMNS, ("split",))
 
 
 def table(rows: list[Row]) -> str:

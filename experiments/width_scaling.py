@@ -46,7 +46,6 @@ from experiments._methods import (
 )
 from experiments._options import check_data_dir, folder, positive, whole
 from experiments._plot import plot_width_scaling
-from experiments._rows import read_csv
 from experiments._sweep import Sweep
 
 Row = dict[str, Any]
@@ -78,22 +77,26 @@ N_TRAIN = {"diabetes": 64, "digits": 128, "cifar10": 128}
 def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
-    axes = ("data", "widths")
-    sweep = Sweep("width_scaling", COLUMNS, read, options, axes, resume=options.resume)
-    result = None
-    done = {(row["data"], row["width"]) for row in sweep.rows}
-    cells = [(name, width) for name in options.data for width in options.widths]
-    for name, width in sweep.own(cells):
-        if (name, width) in done:
+    sweep = Sweep(
+        "width_scaling", options, columns=COLUMNS, whole=("width", "num_draws", "num_gradients"),
+        cell=("data", "width"),
+        cells=[(name, width) for name in options.data for width in options.widths],
+        settings=("depth", "n_train", "noise_scale", "gradients", "seed"), resume=options.resume,
+    )  # fmt: skip
+    result, last = None, ""
+    for name, width in sweep.own():
+        if {*COLLAPSED.values(), *options.baselines} <= set(sweep.done((name, width))):
             continue
         n_train = options.n_train or N_TRAIN[name]
         data = load(name, n_train, options.seed, data_dir=options.data_dir)
         noise = options.noise_scale or NOISE[name]
         rows, result = measure_width(data, width, noise, options)
-        sweep.keep(rows)
+        last = name
+        for row in rows:
+            sweep.keep(row)
     if sweep.is_whole:
         if result is not None:
-            print(f"\nThe last infinite HMC run, on {options.data[-1]}:\n\n{result.report()}")
+            print(f"\nThe last infinite HMC run, on {last}:\n\n{result.report()}")
             for kind in ("trace", "ess", "predictive"):
                 result.plot(kind, path=options.out / f"{kind}.png")
         sweep.conclude(ratios(sweep.rows), plot_width_scaling)
@@ -111,7 +114,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--noise-scale", type=positive, default=None, help="standard deviation")
     parser.add_argument("--gradients", type=whole(10), help="per chain and measurement")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--out", type=folder, default=Path("results/width_scaling"))
+    parser.add_argument("--out", type=folder, default="results/width_scaling")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
     parser.add_argument(
         "--only-collapsed", action="store_true", help="leave the slow baselines out"
@@ -249,11 +252,6 @@ def table_line(row: Row) -> str:
         f"ESS/s {row['ess_per_second_function']:8.1f}  R-hat {row['r_hat_function']:.3f}  "
         f"acceptance {row['acceptance']:.2f}"
     )
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of an earlier run."""
-    return read_csv(path, COLUMNS, ("width", "num_draws", "num_gradients"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pytest
 
 from experiments import _foreign, _peers, peers
 from experiments._data import load
-from experiments._rows import write_csv
 
 TASK = _peers.Task(load("diabetes", 12, seed=0), 8, noise=0.3, warmup=20, draws=40, seed=0)
 
@@ -97,9 +96,11 @@ def test_peers_of_other_environments_join_a_finished_cell(interpreter, tmp_path,
         for data in ("diabetes", "digits")
         for method in peers.METHODS
     ]  # fmt: skip
-    write_csv(tmp_path / "peers.csv", own, peers.COLUMNS)
-    monkeypatch.setattr(peers, "measure_own", None)
     arguments = ["--data", "diabetes", "digits", "--widths", "4", "--out", str(tmp_path)]
+    sweep = peers.sweep_of(peers.parse(arguments))
+    for row in own:
+        sweep.keep(row)
+    monkeypatch.setattr(peers, "measure_own", None)
     with jax.enable_x64(False):
         for _ in range(2):
             rows = peers.main([*arguments, "--peer-python", python])

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import _likelihood_table, large_data, likelihood_speed
 from experiments._likelihood_table import COLUMNS, HMC, INFINITE, KNOWN, OURS
-from experiments._rows import write_csv
+from experiments._rows import read_csv
 
 LINE = "--widths 4 --n-train 10 --draws 20 --warmup 20 --gradients 100 --out"
 
@@ -37,7 +37,7 @@ def run(out, data="breast_cancer"):
 
 
 def check(row):
-    assert set(row) == set(COLUMNS)
+    assert set(row) == {*COLUMNS, "settings"}
     assert 0 < row["ess_per_gradient_function"] <= 1
     assert 0 < row["ess_per_gradient_weights"] <= 1
     assert row["r_hat_function"] > 0
@@ -45,29 +45,37 @@ def check(row):
     assert 0 < row["acceptance"] <= 1
 
 
+def earlier_rows():
+    return [row_of(INFINITE), *(row_of(m, scale=4.0) for m in (OURS, INFINITE, HMC))]
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     """Ours and HMC at readout scale 1, beside all other rows, which an earlier run left."""
     out = tmp_path_factory.mktemp("likelihoods")
-    earlier = [row_of(INFINITE), *(row_of(m, scale=4.0) for m in (OURS, INFINITE, HMC))]
-    write_csv(out / "likelihood_speed.csv", earlier, COLUMNS)
-    return run(out), out, earlier
+    earlier = earlier_rows()
+    sweep = likelihood_speed.sweep_of(likelihood_speed.parse([*LINE.split(), str(out)]))
+    for row in earlier:
+        sweep.keep(row)
+    return run(out), out
 
 
 def test_what_is_missing_is_measured_and_nothing_else(outcome):
-    rows, _, earlier = outcome
-    assert rows[: len(earlier)] == earlier
-    measured = rows[len(earlier) :]
-    assert [(row["method"], row["readout_scale"]) for row in measured] == [(OURS, 1), (HMC, 1)]
-    for row in measured:
+    rows, _ = outcome
+    kept = [INFINITE, OURS, HMC, OURS, INFINITE, HMC]
+    assert [row["method"] for row in rows] == kept
+    assert [row["readout_scale"] for row in rows] == [1, 1, 1, 4, 4, 4]
+    for row, expected in zip(rows[:1] + rows[3:], earlier_rows(), strict=True):
+        assert {column: row[column] for column in COLUMNS} == expected
+    for row in rows[1:3]:
         check(row)
 
 
 def test_files_are_written_and_read_back(outcome):
-    rows, out, _ = outcome
-    again = _likelihood_table.read(out / "likelihood_speed.csv")
-    for row, written in zip(rows, again, strict=True):
-        assert written == {**row, "setting": str(row["setting"])}
+    rows, out = outcome
+    again = read_csv(out / "likelihood_speed.csv", rows[0], _likelihood_table.WHOLE)
+    told = {repr({**row, "setting": str(row["setting"])}) for row in rows}
+    assert {repr(row) for row in again} == told
     assert (out / "likelihood_speed.png").read_bytes()[:4] == b"\x89PNG"
     settings = json.loads((out / "likelihood_speed.json").read_text())
     assert settings["widths"] == [4]
@@ -76,7 +84,7 @@ def test_files_are_written_and_read_back(outcome):
 
 
 def test_nothing_is_measured_twice(outcome, monkeypatch):
-    rows, out, _ = outcome
+    rows, out = outcome
     monkeypatch.setattr(likelihood_speed.bnnsample, "run", None)
     monkeypatch.setattr(likelihood_speed, "of_hmc", None)
     assert [row["method"] for row in run(out)] == [row["method"] for row in rows]
@@ -99,7 +107,7 @@ def test_rows_of_a_table_without_a_column_are_read(tmp_path):
             dict.fromkeys(writer.fieldnames, 2)
             | {"data": "digits", "method": OURS, "setting": "{}"}
         )
-    (row,) = _likelihood_table.read(path)
+    (row,) = read_csv(path, COLUMNS, _likelihood_table.WHOLE)
     assert np.isnan(row["r_hat_weights"])
     assert row["width"] == 2
     assert row["setting"] == "{}"

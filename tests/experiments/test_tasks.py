@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,9 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
 
     def measure(data, width, noise, options):
         measured.append(width)
-        row = dict.fromkeys(width_scaling.COLUMNS, 1)
-        return [
-            {**row, "data": data.name, "width": width, "method": "collapsed + pCN", "setting": "{}"}
-        ], None
+        row = {**dict.fromkeys(width_scaling.COLUMNS, 1), "data": data.name, "width": width}
+        methods = [*width_scaling.COLLAPSED.values(), *options.baselines]
+        return [{**row, "method": method, "setting": "{}"} for method in methods], None
 
     monkeypatch.setattr(width_scaling, "measure_width", measure)
     line = ["--data", "diabetes", "--widths", "4", "8", "16", "--out", str(tmp_path)]
@@ -77,7 +77,7 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
     ]
     rows = width_scaling.main([*line, "--resume"])
     assert measured == [4, 16, 8]
-    assert sorted(row["width"] for row in rows) == [4, 8, 16]
+    assert [row["width"] for row in rows] == [4] * 6 + [8] * 6 + [16] * 6
     assert (tmp_path / "width_scaling.png").exists()
     settings = json.loads((tmp_path / "width_scaling.json").read_text())
     assert settings["widths"] == [4, 8, 16]
@@ -85,44 +85,73 @@ def test_tasks_write_beside_one_another_and_the_whole_finds_all(tmp_path, monkey
     # Rows that are in the tasks' tables and in that of the whole are one.
     again = width_scaling.main([*line, "--resume", "--data-dir", str(tmp_path)])
     assert measured == [4, 16, 8]
-    assert sorted(row["width"] for row in again) == [4, 8, 16]
+    assert [row["width"] for row in again] == [4] * 6 + [8] * 6 + [16] * 6
     settings = json.loads((tmp_path / "width_scaling.json").read_text())
     assert settings["data_dir"] == str(tmp_path)
 
 
-def test_rows_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch):
+def fake_peers(monkeypatch, stop_after=None):
+    """``peers`` whose rows come at once; the cells that were measured."""
     measured = []
 
-    def measure(network, options):
-        measured.append(network)
-        return [
-            {**dict.fromkeys(peers.COLUMNS, 1), **cell_of(network), "method": method}
-            for method in peers.METHODS
-        ]
+    def measure(task, options):
+        measured.append((task.data.name, task.width, options.draws))
+        for count, method in enumerate(peers.METHODS):
+            if count == stop_after:
+                raise KeyboardInterrupt
+            own = {"data": task.data.name, "width": task.width, "method": method}
+            yield {**dict.fromkeys(peers.COLUMNS, 1), **own, "seconds": float(len(measured))}
 
-    def cell_of(task):
-        return {"data": task.data.name, "width": task.width}
+    def of_cell(name, width, options, done):
+        task = types.SimpleNamespace(data=types.SimpleNamespace(name=name), width=width)
+        return () if done else measure(task, options)
 
-    monkeypatch.setattr(peers, "measure_own", measure)
+    monkeypatch.setattr(peers, "measure", of_cell)
+    return measured
+
+
+def test_rows_of_other_settings_stay_and_are_not_shown(tmp_path, monkeypatch):
+    measured = fake_peers(monkeypatch)
     line = ["--quick", "--data", "diabetes", "--out", str(tmp_path)]
     assert len(peers.main(line)) == len(peers.METHODS)
+    assert len(peers.main([*line, "--draws", "50"])) == len(peers.METHODS)
+    assert len(peers.main([*line, "--widths", "64"])) == len(peers.METHODS)
+    cells = [("diabetes", 512, 120), ("diabetes", 512, 50), ("diabetes", 64, 120)]
+    assert measured == cells
+    # All is there, and nothing is measured again; a cell that is asked for twice is one.
+    rows = peers.main([*line, "--widths", "64", "512", "64"])
+    assert [row["width"] for row in rows] == [64] * 11 + [512] * 11
+    assert measured == cells
+    assert len((tmp_path / "peers.csv").read_text().splitlines()) == 1 + 3 * 11
+
+
+def test_a_stopped_sweep_has_each_row_once(tmp_path, monkeypatch):
+    """A task is stopped within a cell, the whole measures it, and asks again."""
+    line = ["--quick", "--data", "diabetes", "--out", str(tmp_path)]
+    fake_peers(monkeypatch, stop_after=8)
+    with pytest.raises(KeyboardInterrupt):
+        peers.main([*line, "--task-index", "0"])
+    measured = fake_peers(monkeypatch)
+    for _ in range(2):
+        assert [row["method"] for row in peers.main(line)] == list(peers.METHODS)
     assert len(measured) == 1
-    with pytest.raises(SystemExit, match=r"--draws 120 \(now 50\): give those, or another --out"):
-        peers.main([*line, "--draws", "50"])
-    # Nothing was measured, and what is there is as it was.
+    # A task measures nothing that the whole has, and no cell of another setting's is taken for its.
+    assert len(peers.main([*line, "--num-tasks", "2", "--task-index", "0"])) == 11
     assert len(measured) == 1
-    assert json.loads((tmp_path / "peers.json").read_text())["draws"] == 120
-    assert len(peers.main([*line, "--widths", "512", "64"])) == 2 * len(peers.METHODS)
-    assert len(measured) == 2
-    # A task's rows too.
-    width_line = ["--data", "diabetes", "--seed", "3", "--out", str(tmp_path)]
-    folder = tmp_path / "task_0"
-    folder.mkdir()
-    (folder / "width_scaling.json").write_text('{"seed": 4}')
-    row = dict.fromkeys(width_scaling.COLUMNS, 1)
-    write_csv(folder / "width_scaling.csv", [row], width_scaling.COLUMNS)
-    with pytest.raises(SystemExit, match=r"--seed 4 \(now 3\)"):
-        width_scaling.main([*width_line, "--resume"])
+    # What was left of a cell that is no longer asked for is not in the table.
+    fake_peers(monkeypatch, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        peers.main([*line, "--widths", "128"])
+    fake_peers(monkeypatch)
+    assert len(peers.main(line)) == 11
+
+
+def test_a_torn_table_is_refused_in_one_line(tmp_path):
+    line = "diabetes,512,ours,1.0e-"
+    (tmp_path / "peers.csv").write_text("data,width,method,ess_per_gradient\n" + line)
+    with pytest.raises(SystemExit, match=r"peers\.csv is not a table of this script: .*1\.0e-"):
+        peers.main(["--quick", "--out", str(tmp_path)])
+    assert (tmp_path / "peers.csv").read_text().endswith(line)
 
 
 def test_rows_that_hold_nan_are_counted_once(tmp_path):
