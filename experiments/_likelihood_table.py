@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiments._measure import MIXED
 from experiments._plot import save
 
 Row = dict[str, Any]
@@ -29,8 +30,6 @@ OURS, KNOWN, HMC = "ours", "ours, noise known", "standard + HMC"
 INFINITE = "standard + infinite HMC"
 COLOURS = {OURS: "#0b6e4f", KNOWN: "#6bbf59", INFINITE: "#e08e45", HMC: "#b23a48"}
 QUANTITIES = ("function", "weights")
-# Above it chains have not met, and effective samples are an upper bound.
-MIXED = 1.05
 
 
 WHOLE = ("width", "num_draws", "num_gradients")

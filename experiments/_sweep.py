@@ -48,8 +48,8 @@ class Sweep:
         # Of the file that is this process's own, and of all.
         self._own: dict[Cell, Row] = self._read(self.path) if resume else {}
         self._all = dict(self._own)
-        others = [options.out / self.path.name, *options.out.glob(f"task_*/{self.path.name}")]
-        for path in sorted(others) if resume else ():
+        files = {options.out / self.path.name, *options.out.glob(f"task_*/{self.path.name}")}
+        for path in sorted(files - {self.path}) if resume else ():
             self._all = {**self._read(path), **self._all}
 
     def _read(self, path: Path) -> dict[Cell, Row]:

@@ -121,6 +121,12 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
         yield done[method]
 
 
+def mean_of_ours(rows: list[Row], data: str, steps: int, column: str) -> float:
+    """Mean over splits of a figure of ours."""
+    own = [r for r in rows if (r["data"], r["steps"], r["method"]) == (data, steps, OURS)]
+    return float(np.mean([row[column] for row in own]))
+
+
 def above_ours(rows: list[Row], data: str, steps: int, method: str) -> tuple[float, float]:
     """Mean and standard error over splits of a method's NLL above ours."""
     nll = {
@@ -143,8 +149,7 @@ def table(rows: list[Row]) -> str:
         "|" + "---|" * (4 + len(STANDARD)),
     ]
     for data, steps in dict.fromkeys((row["data"], row["steps"]) for row in rows):
-        own = [r for r in rows if (r["data"], r["steps"], r["method"]) == (data, steps, OURS)]
-        gradients, nll = (np.mean([row[column] for row in own]) for column in ("gradients", "nll"))
+        gradients, nll = (mean_of_ours(rows, data, steps, c) for c in ("gradients", "nll"))
         differences = (above_ours(rows, data, steps, method) for method in STANDARD)
         lines.append(
             f"| {data} | {steps} | {gradients:,.0f} | {nll:.4f} | "
@@ -169,16 +174,7 @@ def plot(rows: list[Row], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         steps = sorted({row["steps"] for row in rows if row["data"] == name})
-        cost = [
-            np.mean(
-                [
-                    r["gradients"]
-                    for r in rows
-                    if (r["data"], r["steps"], r["method"]) == (name, s, OURS)
-                ]
-            )
-            for s in steps
-        ]
+        cost = [mean_of_ours(rows, name, s, "gradients") for s in steps]
         for method in STANDARD:
             mean, error = np.transpose([above_ours(rows, name, s, method) for s in steps])
             axis.errorbar(
