@@ -5,7 +5,7 @@ steps of it cost less than one gradient of the network. Its trajectory is follow
 ``P phi [n, d]``: a linear potential ``V(P phi)`` kicks momenta by ``P^T`` times a gradient
 in the image, rotations are linear, and so the end is ``cos t phi + sin t pi + P^T c`` with ``c``
 summed up on the way, all exact. Given the readout the hidden layers take a trajectory that
-starts and ends with half a rotation, so that the readout's move costs no gradient of theirs.
+starts and ends with a rotation, so that the readout's move costs no gradient of theirs.
 """
 
 import math
@@ -19,6 +19,7 @@ from jax import Array
 
 from bnnsample.kernels._metropolis import Verdict, metropolis
 from bnnsample.kernels._reference import inner, kick, normal_like, rotate, select
+from bnnsample.kernels._splitting import inner_part, outer_part
 
 Pytree = Any
 JITTER = 0.1
@@ -123,14 +124,15 @@ def _move_readout(
     """A quarter turn of readout and unknowns in ``num_steps`` kicks, the hidden layers fixed."""
     momentum_key, law_key, accept_key = jax.random.split(key, 3)
     momentum = normal_like(momentum_key, {"phi": phi, "unknowns": unknowns})
-    dtype = start.dtype
+    dtype, n = start.dtype, jnp.asarray(num_steps, jnp.int32)
     jitter = 1 + JITTER * jax.random.uniform(law_key, (), dtype, -1, 1)
     angle = jnp.asarray(math.pi / 2 / num_steps, dtype) * jitter
     gradient_of = jax.value_and_grad(given.potential, (0, 1))
 
-    def kicked(p, gradient, weight):
-        """Momentum after a kick, and the kick's work."""
+    def kicked(p, gradient, i):
+        """Momentum after the i-th kick, and the kick's work."""
         image, rest = gradient
+        weight = angle * outer_part(i, n, dtype)
         change = {"image": given.gram(image), "sum": image, "unknowns": rest}
         new = kick(p, change, weight)
         middle = jax.tree.map(lambda a, b: (a + b) / 2, p, new)
@@ -139,10 +141,9 @@ def _move_readout(
 
     def step(i, carry):
         q, p, _, _, work = carry
-        q, p = rotate(q, p, angle)
+        q, p = rotate(q, p, angle * inner_part(i, n, dtype))
         value, gradient = gradient_of(q["image"], q["unknowns"])
-        weight = jnp.where(i == num_steps - 1, angle / 2, angle)
-        p, step_work = kicked(p, gradient, weight)
+        p, step_work = kicked(p, gradient, i + 1)
         return q, p, value, gradient, work + step_work
 
     image = given.of(phi)
@@ -150,7 +151,7 @@ def _move_readout(
     zero = jnp.zeros_like(gradient[0])
     q = {"image": image, "sum": zero, "unknowns": unknowns}
     p = {"image": given.of(momentum["phi"]), "sum": zero, "unknowns": momentum["unknowns"]}
-    p, work = kicked(p, gradient, angle / 2)
+    p, work = kicked(p, gradient, 0)
     q, _, end, _, work = jax.lax.fori_loop(0, num_steps, step, (q, p, value, gradient, work))
     turned, _ = rotate(phi, momentum["phi"], num_steps * angle)
     verdict = metropolis(accept_key, end - value - work)
@@ -168,25 +169,28 @@ def _move_hidden(
     num_steps: Array,
     kick_scale: Array | float,
 ) -> tuple[Pytree, Array, Verdict]:
-    """Half a rotation, a kick, ..., half a rotation: one gradient a kick, a potential at the end.
+    """A rotation, a kick, ..., a rotation: one gradient a kick, a potential at the end.
 
     The energy changes by the potential and the kicks' work alone, as in ``infinite_hmc``.
     """
     momentum_key, accept_key = jax.random.split(key)
     dtype = start.dtype
     angle = jnp.asarray(step_size, dtype)
-    weight = angle * jnp.asarray(kick_scale, dtype)
+    scale = angle * jnp.asarray(kick_scale, dtype)
+
+    def turn(i):
+        return angle * outer_part(i, num_steps, dtype)
 
     def step(i, carry):
         q, p, work = carry
         gradient = jax.grad(potential)(q)
+        weight = scale * inner_part(i, num_steps, dtype)
         new = kick(p, gradient, weight)
         middle = jax.tree.map(lambda a, b: (a + b) / 2, p, new)
         work = work + jnp.asarray(weight * inner(gradient, middle), dtype)
-        turn = jnp.where(i == num_steps - 1, angle / 2, angle)
-        return *rotate(q, new, turn), work
+        return *rotate(q, new, turn(i + 1)), work
 
-    q, p = rotate(hidden, normal_like(momentum_key, hidden), angle / 2)
+    q, p = rotate(hidden, normal_like(momentum_key, hidden), turn(0))
     q, _, work = jax.lax.fori_loop(0, num_steps, step, (q, p, jnp.zeros((), dtype)))
     end = potential(q)
     verdict = metropolis(accept_key, end - start - work)
@@ -209,7 +213,7 @@ def as_top_level_api(
 
     Args:
         target: the potential, and what it is given the hidden layers.
-        step_size: angle of one rotation of the hidden layers, in radians.
+        step_size: mean angle between two kicks of the hidden layers, in radians.
         num_integration_steps: their kicks, one gradient of the network each.
         kick_scale: factor on every kick of theirs.
         num_readout_steps: kicks of the readout in a quarter turn.

@@ -10,7 +10,7 @@ from jax import Array
 
 from bnnsample.kernels._metropolis import DIVERGENCE_THRESHOLD, metropolis
 from bnnsample.kernels._reference import inner, kick, normal_like, rotate, select
-from bnnsample.kernels._splitting import strang
+from bnnsample.kernels._splitting import inner_part, outer_part
 
 Pytree = Any
 
@@ -46,33 +46,17 @@ def build_kernel(divergence_threshold: float = DIVERGENCE_THRESHOLD) -> Callable
     """``kernel(key, state, potential, step_size, num_integration_steps[, kick_scale])``."""
 
     def kernel(key, state, potential, step_size, num_integration_steps, kick_scale=1.0):
-        weights = strang(step_size, kick_scale, state.potential.dtype)
-        return transition(
-            key, state, potential, step_size, num_integration_steps, weights, divergence_threshold
+        momentum_key, accept_key = jax.random.split(key)
+        momentum = normal_like(momentum_key, state.position)
+        steps = jnp.asarray(num_integration_steps, jnp.int32)
+        proposal, _, difference = integrate(
+            potential, state, momentum, step_size, steps, kick_scale
         )
+        verdict = metropolis(accept_key, difference, divergence_threshold)
+        new_state = select(verdict.is_accepted, proposal, state)
+        return new_state, InfiniteHMCInfo(*verdict, steps, difference)
 
     return kernel
-
-
-def transition(
-    key: Array,
-    state: InfiniteHMCState,
-    potential: Callable[[Pytree], Array],
-    step_size: Array | float,
-    num_integration_steps: Array | int,
-    weights: tuple[Array, Array],
-    divergence_threshold: float,
-) -> tuple[InfiniteHMCState, InfiniteHMCInfo]:
-    """Fresh momentum, one trajectory with the given kick weights, Metropolis test."""
-    momentum_key, accept_key = jax.random.split(key)
-    momentum = normal_like(momentum_key, state.position)
-    proposal, _, difference = integrate(
-        potential, state, momentum, step_size, num_integration_steps, weights
-    )
-    verdict = metropolis(accept_key, difference, divergence_threshold)
-    steps = jnp.asarray(num_integration_steps, jnp.int32)
-    new_state = select(verdict.is_accepted, proposal, state)
-    return new_state, InfiniteHMCInfo(*verdict, steps, difference)
 
 
 def integrate(
@@ -80,13 +64,13 @@ def integrate(
     state: InfiniteHMCState,
     momentum: Pytree,
     step_size: Array | float,
-    num_integration_steps: Array | int,
-    weights: tuple[Array, Array],
+    num_steps: Array | int,
+    kick_scale: Array | float = 1.0,
 ) -> tuple[InfiniteHMCState, Pytree, Array]:
     """One trajectory: its end state and momentum, and its energy difference.
 
-    Kicks by the potential alternate with exact rotations by the angle ``step_size``. A rotation
-    keeps ``|q|^2 + |p|^2``, so the energy changes by the potential and by the kicks alone,
+    Kicks by the potential alternate with exact rotations by about the angle ``step_size``. A
+    rotation keeps ``|q|^2 + |p|^2``, so the energy changes by the potential and by the kicks alone,
 
         dH = U(q') - U(q) - sum_i w_i <g_i, (p_i + p_i') / 2>
 
@@ -95,24 +79,25 @@ def integrate(
     """
     dtype = state.potential.dtype
     gradient_fn = jax.value_and_grad(potential)
-    outer, interior = weights
+    angle, n = jnp.asarray(step_size, dtype), jnp.asarray(num_steps, jnp.int32)
+    scale = angle * jnp.asarray(kick_scale, dtype)
 
-    def weighted_kick(p, gradient, weight):
+    def weighted_kick(p, gradient, i):
+        weight = scale * outer_part(i, n, dtype)
         kicked = kick(p, gradient, weight)
         middle = jax.tree.map(lambda a, b: (a + b) / 2, p, kicked)
         return kicked, weight * jnp.asarray(inner(gradient, middle), dtype)
 
     def step(i, carry):
         q, p, _, gradient, work = carry
-        q, p = rotate(q, p, jnp.asarray(step_size, dtype))
+        q, p = rotate(q, p, angle * inner_part(i, n, dtype))
         value, gradient = gradient_fn(q)
-        weight = jnp.where(i == num_integration_steps - 1, outer, interior)
-        p, step_work = weighted_kick(p, gradient, weight)
+        p, step_work = weighted_kick(p, gradient, i + 1)
         return q, p, value, gradient, work + step_work
 
-    momentum, work = weighted_kick(momentum, state.potential_grad, outer)
+    momentum, work = weighted_kick(momentum, state.potential_grad, 0)
     start = (state.position, momentum, state.potential, state.potential_grad, work)
-    q, p, value, gradient, work = jax.lax.fori_loop(0, num_integration_steps, step, start)
+    q, p, value, gradient, work = jax.lax.fori_loop(0, n, step, start)
     return InfiniteHMCState(q, value, gradient), p, value - state.potential - work
 
 
@@ -131,9 +116,13 @@ def as_top_level_api(
 
     Args:
         potential: minus the log density relative to N(0, I).
-        step_size: angle of one rotation, in radians.
+        step_size: mean angle of a rotation, in radians; of four or more, the first and the last
+            are shorter, which takes back most of the energy error (``docs/mathematics.md``).
         num_integration_steps: rotations, and gradients, per transition.
-        kick_scale: factor on every kick; 1 follows the Hamiltonian flow, others are as exact.
+        kick_scale: factor on every kick. 1 follows the Hamiltonian flow; any other is as exact, as
+            the kicks stay shears and the trajectory reversible. For one or two rotations to a
+            quarter turn a smaller kick is accepted more often, since the potential of a wide
+            network varies along the rotation faster than its gradient tells.
         divergence_threshold: energy differences above it are counted as divergent.
     """
     return build_sampling_algorithm(

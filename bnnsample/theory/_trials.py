@@ -14,7 +14,6 @@ from bnnsample.coordinates import Posterior
 from bnnsample.kernels import _infinite_hmc
 from bnnsample.kernels._prior_exact import MOST_STEPS, QUARTER_TURN
 from bnnsample.kernels._reference import normal_like
-from bnnsample.kernels._splitting import strang
 
 # Of the error against the number of steps, for a second-order integrator.
 SLOPE = -2.0
@@ -99,9 +98,8 @@ def _trajectories_on(platform: str) -> Callable[..., tuple[Array, Any]]:
         def one(key, position):
             state = _infinite_hmc.init(position, posterior.potential)
             momentum = normal_like(key, position)
-            weights = strang(step_size, kick_scale, dtype)
             end, _, error = _infinite_hmc.integrate(
-                posterior.potential, state, momentum, step_size, num_steps, weights
+                posterior.potential, state, momentum, step_size, num_steps, kick_scale
             )
             return error, end.position
 
