@@ -9,7 +9,7 @@ Chains of one posterior predict alike once they have all met it: the question is
 found is in ``experiments/README.md``.
 
     python -m experiments.predictive_budget --quick
-    python -m experiments.predictive_budget --splits 5 --width 2048 --steps 15 30 60 120 240
+    python -m experiments.predictive_budget --splits 5 --width 2048 --steps 6 15 30 60 120 240
 
 Scores are mean negative log predictive densities of the test points, and differences from ours in
 pairs of the same split. Rows already in the CSV of ``--out`` are not measured again. Writes a CSV,
@@ -43,6 +43,7 @@ from experiments.predictive_quality import (
 )
 
 Row = dict[str, Any]
+FEWEST_STEPS = 6
 NAME = "predictive_budget"
 METHODS = (OURS, *STANDARD)
 COLUMNS = ("data", "split", "steps", "method", "nll", "error", "gradients", "seconds")
@@ -84,7 +85,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=sorted(LOADERS), default=list(LOADERS))
     parser.add_argument("--splits", type=whole(1), default=None)
     parser.add_argument("--width", type=whole(1), default=None)
-    parser.add_argument("--steps", nargs="+", type=whole(6), help="of ours, warm-up included")
+    parser.add_argument("--steps", nargs="+", type=whole(FEWEST_STEPS), help="of ours, warm-up included")
     parser.add_argument("--temperature", type=positive, default=1.0, help="of the likelihood")
     parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
     parser.add_argument("--out", type=folder, default=f"results/{NAME}")
@@ -94,7 +95,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _tasks.check(parser, options)
     options.splits = options.splits or (2 if options.quick else 5)
     options.width = options.width or (256 if options.quick else 2048)
-    options.steps = options.steps or ([15, 60] if options.quick else [15, 30, 60, 120, 240])
+    options.steps = options.steps or ([6, 15, 60] if options.quick else [6, 15, 30, 60, 120, 240])
     return options
 
 
@@ -112,7 +113,7 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
             result = run(num_warmup=warmup, num_samples=cell.steps - warmup)
         else:
             standard = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
-            result = run_of_budget(standard, done[OURS]["gradients"])
+            result = run_of_budget(standard, done[OURS]["gradients"], FEWEST_STEPS)
         found = of_parts(method, [Part(options.temperature, 1.0, result)], split)
         done = {
             **done,

@@ -130,8 +130,13 @@ SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in NOISE_CASES if c
 @pytest.mark.parametrize(("coordinates", "prior", "p"), [*QUICK, *SLOW])
 def test_unknown_noise(coordinates, prior, p):
     grid, density, cumulative = noise_posterior(p, prior)
-    samples = 4000 if coordinates == "collapsed" else 2000
-    result = run(p, targets(1), PRIORS[prior][0], coordinates, num_samples=samples, keep="none")
+    options = {"num_samples": 2000, "keep": "none"}
+    if coordinates == "collapsed":
+        # The noise is the only unknown there, and infinite HMC would take single steps to a quarter
+        # turn, which stay long in a tail that they seldom meet: the errors of so few draws are not
+        # normal. Its own exactness is tested by simulation (``test_calibration``).
+        options |= {"num_samples": 4000, "kernel": "elliptical_slice"}
+    result = run(p, targets(1), PRIORS[prior][0], coordinates, **options)
     draws = result.idata.posterior.noise_scale.values
     mean = np.trapezoid(grid * density, grid)
     variance = np.trapezoid((grid - mean) ** 2 * density, grid)

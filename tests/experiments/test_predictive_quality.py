@@ -155,6 +155,8 @@ def test_standard_coordinates_have_no_smaller_budget():
     # A tenth more than the first steps say, and again where that is not enough.
     assert steps == [30, 158, 221]
     assert result.num_gradients >= 1001
+    _budget.run_of_budget(run, 20, fewest=6)
+    assert asked[-1] == {"num_warmup": 2, "num_samples": 4}
 
 
 def test_splits_are_standardised_by_their_training_points():
