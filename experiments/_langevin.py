@@ -115,7 +115,9 @@ def model_of(network: str) -> Model:
 
 def data_of(cell: Cell, options: Any) -> Data:
     """The cell's points; images in their shape for a residual network."""
-    data = load(cell.data, cell.n_train, options.seed, data_dir=options.data_dir)
+    data = load(
+        cell.data, cell.n_train, options.seed, dtype=options.dtype, data_dir=options.data_dir
+    )
     if cell.network.startswith("fcn"):
         return data._replace(
             x=data.x.reshape(len(data.x), -1), x_eval=data.x_eval.reshape(len(data.x_eval), -1)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -37,6 +38,7 @@ def parser_of(text: str, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", choices=("digits", "cifar10"), default="digits")
     parser.add_argument("--data-dir", type=folder, help="cifar-10-batches-py, for --data cifar10")
     parser.add_argument("--gradients", type=whole(100), help="per chain and measurement")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default=f"results/{name}")
     parser.add_argument("--quick", action="store_true", help="some minutes on 2 cores")
@@ -60,9 +62,11 @@ def sweep(
     plot: Callable[[list[Row], Path], None],
 ) -> list[Row]:
     """Measure the cells that the CSV of ``--out`` has not, and write its table and figure."""
+    if options.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
     kept = Sweep(
         name, options, columns=COLUMNS, whole=WHOLE, cell=Cell._fields, cells=cells,
-        settings=("gradients", "seed"),
+        settings=("gradients", "seed", "dtype"),
     )  # fmt: skip
     for cell in kept.own():
         if len(kept.done(cell)) < len(STYLES):

@@ -85,7 +85,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=sorted(LOADERS), default=list(LOADERS))
     parser.add_argument("--splits", type=whole(1), default=None)
     parser.add_argument("--width", type=whole(1), default=None)
-    parser.add_argument("--steps", nargs="+", type=whole(FEWEST_STEPS), help="of ours, warm-up included")
+    parser.add_argument(
+        "--steps", nargs="+", type=whole(FEWEST_STEPS), help="of ours, warm-up included"
+    )
     parser.add_argument("--temperature", type=positive, default=1.0, help="of the likelihood")
     parser.add_argument("--most-training", type=whole(10), default=MOST_TRAINING)
     parser.add_argument("--out", type=folder, default=f"results/{NAME}")

@@ -136,3 +136,10 @@ def test_images_are_images_for_a_residual_network(tmp_path):
         assert data.x.shape == (5, *shape)
         assert data.x_eval.shape == (32, *shape)
         assert _langevin.model_of(network).network is not None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_have_the_dtype_asked_for(dtype):
+    options = langevin_width.parse(["--dtype", dtype])
+    data = _langevin.data_of(_langevin.Cell("digits", "fcn-1", 4, 5, 0.1), options)
+    assert {a.dtype for a in (data.x, data.y, data.x_eval)} == {np.dtype(dtype)}
