@@ -534,6 +534,7 @@ def test_short_warm_ups(kernel, num_warmup):
     ("kernel", "options", "adapted"),
     [
         ("infinite_hmc", {"step_size": 0.3}, {"step_size": 0.3, "num_integration_steps": 5}),
+        ("infinite_hmc", {"kick_scale": 0.5}, {"kick_scale": 0.5}),
         (
             "infinite_hmc",
             {"num_integration_steps": 3, "target_acceptance": 0.9},
