@@ -48,12 +48,12 @@ def build_kernel(divergence_threshold: float = DIVERGENCE_THRESHOLD) -> Callable
     def kernel(key, state, potential, step_size, num_integration_steps, kick_scale=1.0):
         momentum_key, accept_key = jax.random.split(key)
         momentum = normal_like(momentum_key, state.position)
-        steps = jnp.asarray(num_integration_steps, jnp.int32)
         proposal, _, difference = integrate(
-            potential, state, momentum, step_size, steps, kick_scale
+            potential, state, momentum, step_size, num_integration_steps, kick_scale
         )
         verdict = metropolis(accept_key, difference, divergence_threshold)
         new_state = select(verdict.is_accepted, proposal, state)
+        steps = jnp.asarray(num_integration_steps, jnp.int32)
         return new_state, InfiniteHMCInfo(*verdict, steps, difference)
 
     return kernel
@@ -80,6 +80,7 @@ def integrate(
     dtype = state.potential.dtype
     gradient_fn = jax.value_and_grad(potential)
     angle, n = jnp.asarray(step_size, dtype), jnp.asarray(num_steps, jnp.int32)
+    # The loop takes ``num_steps`` itself: of a Python int it is a scan, which has a reverse mode.
     scale = angle * jnp.asarray(kick_scale, dtype)
 
     def weighted_kick(p, gradient, i):
@@ -97,7 +98,7 @@ def integrate(
 
     momentum, work = weighted_kick(momentum, state.potential_grad, 0)
     start = (state.position, momentum, state.potential, state.potential_grad, work)
-    q, p, value, gradient, work = jax.lax.fori_loop(0, n, step, start)
+    q, p, value, gradient, work = jax.lax.fori_loop(0, num_steps, step, start)
     return InfiniteHMCState(q, value, gradient), p, value - state.potential - work
 
 
@@ -117,7 +118,8 @@ def as_top_level_api(
     Args:
         potential: minus the log density relative to N(0, I).
         step_size: mean angle of a rotation, in radians; of four or more, the first and the last
-            are shorter, which takes back most of the energy error (``docs/mathematics.md``).
+            are shorter, which takes back most of the energy error where the potential is close
+            to quadratic (``docs/mathematics.md``).
         num_integration_steps: rotations, and gradients, per transition.
         kick_scale: factor on every kick. 1 follows the Hamiltonian flow; any other is as exact, as
             the kicks stay shears and the trajectory reversible. For one or two rotations to a

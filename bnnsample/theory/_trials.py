@@ -14,6 +14,7 @@ from bnnsample.coordinates import Posterior
 from bnnsample.kernels import _infinite_hmc
 from bnnsample.kernels._prior_exact import MOST_STEPS, QUARTER_TURN
 from bnnsample.kernels._reference import normal_like
+from bnnsample.kernels._splitting import LEAST_PROCESSED
 
 # Of the error against the number of steps, for a second-order integrator.
 SLOPE = -2.0
@@ -67,13 +68,13 @@ class Trials:
         return self._run(self._posterior, self._keys, self._positions, settings)
 
     def until(self, acceptance: float) -> Callable[[float], float]:
-        """``steps -> spread``, from trials with 1, 2, 4, ... steps up to an acceptance rate.
+        """``steps -> spread``, from trials with 1, 2, 3, 4, 8, ... steps up to an acceptance rate.
 
         A line through the logarithms between trials, and beyond the last the slope of order two.
         """
         counts = [1]
         while self.spread(counts[-1]) > spread_for(acceptance) and counts[-1] < MOST_STEPS:
-            counts.append(2 * counts[-1])
+            counts.append(counts[-1] + 1 if counts[-1] < LEAST_PROCESSED else 2 * counts[-1])
         finite = [k for k in counts if np.isfinite(self.spread(k))]
         at = np.log(finite or counts[-1:])
         spreads = np.asarray([max(self.spread(k), 1e-12) for k in finite or counts[-1:]])

@@ -107,3 +107,18 @@ def test_equal_parts_have_the_error_of_leapfrog(n):
     root, turn = np.sqrt(1 - z**2 / 4), np.arccos(1 - z**2 / 2)
     expected = 0.5 * (root**2 + root**-2 - 2) * np.sin(n * turn) ** 2
     np.testing.assert_allclose(mean_share_gained(n, z, 1000.0), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_trajectories_have_a_reverse_mode(n):
+    """Of a Python int of steps, inside a compiled program: against finite differences."""
+
+    def potential(q):
+        return 0.1 * jnp.sum(q**4)
+
+    def end(step_size):
+        q, p = jnp.array([1.0, -0.5]), jnp.array([0.3, 0.8])
+        return jnp.sum(integrate(potential, init(q, potential), p, step_size, n)[0].position)
+
+    got = jax.jit(jax.grad(end))(0.3)
+    np.testing.assert_allclose(got, (end(0.3 + 1e-6) - end(0.3 - 1e-6)) / 2e-6, rtol=1e-7)
