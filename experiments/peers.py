@@ -20,6 +20,7 @@ shifted one-hot regression), sampled or fitted by
 
     python -m experiments.peers --quick
     python -m experiments.peers --widths 256 512 1024 2048
+    python -m experiments.peers --quick --widths 256 1024 --chains-only
     python -m experiments.peers --quick --peer-python BDE/bin/python --peer-python NT/bin/python
 
 ``--quick`` cuts the trees of NUTS, BlackJAX's and NumPyro's, at 2^8 gradients.
@@ -74,7 +75,8 @@ NUMPYRO = "NumPyro NUTS"
 ENSEMBLE, LAPLACE, NNGP = "deep ensemble", "last-layer Laplace", "NNGP"
 # The peer that predicts one target alone.
 ONE_OUTPUT = "sklearn-contrib-bde"
-METHODS = (OURS, *CHAINS, NUMPYRO, ENSEMBLE, LAPLACE, NNGP)
+SAMPLERS = (OURS, *CHAINS, NUMPYRO)
+METHODS = (*SAMPLERS, ENSEMBLE, LAPLACE, NNGP)
 CONVERGED, FEWEST_DRAWS, NUM_PREFIXES = 1.01, 20, 40
 INTERVAL = 0.9
 
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     sweep = sweep_of(options)
     for cell in sweep.own():
         done = sweep.done(cell)
-        for row in measure(*cell, options, {} if set(METHODS) - set(done) else done):
+        for row in measure(*cell, options, {} if set(options.methods) - set(done) else done):
             sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(f"{table(sweep.rows)}\n\n{verdict(sweep.rows)}", plot)
@@ -114,6 +116,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=folder, default="results/peers")
     parser.add_argument("--quick", action="store_true", help="20 minutes on 2 cores")
     parser.add_argument(
+        "--chains-only", action="store_true", help="leave out what is no sampler of the posterior"
+    )
+    parser.add_argument(
         "--peer-python", action="append", default=[], metavar="PYTHON",
         help="an interpreter with sklearn-contrib-bde or neural-tangents; may be repeated",
     )  # fmt: skip
@@ -124,6 +129,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.peer_python = {python: _foreign.name(python) for python in options.peer_python}
     except _foreign.PeerError as error:
         parser.error(str(error))
+    options.methods = SAMPLERS if options.chains_only else METHODS
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
     options.warmup = options.warmup or (60 if options.quick else 500)
     options.draws = options.draws or (120 if options.quick else 1000)
@@ -151,7 +157,7 @@ def measure(
 
 
 def measure_own(task: Task, options: argparse.Namespace) -> Iterator[Row]:
-    """A row for every peer of this environment, ours first: it sets the others' budget."""
+    """A row for every one asked for of this environment, ours first: it sets the budget."""
     found = _peers.ours(task)
     budget = found.gradients
     yield row_of(OURS, task, found)
@@ -163,6 +169,8 @@ def measure_own(task: Task, options: argparse.Namespace) -> Iterator[Row]:
             per_draw = found.sampling_gradients / len(found.f)
         yield row_of(method, task, found)
     yield row_of(NUMPYRO, task, _peers.numpyro_nuts(task, budget, per_draw))
+    if options.chains_only:
+        return
     ensemble, networks = _peers.deep_ensemble(task, options.max_steps)
     yield row_of(ENSEMBLE, task, ensemble)
     yield row_of(LAPLACE, task, _peers.last_layer_laplace(task, ensemble, networks))
@@ -295,7 +303,7 @@ def plot(rows: list[Row], path: Path) -> None:
     axes = figure.subplots(len(names), len(panels), squeeze=False)
     for i, name in enumerate(names):
         for axis, (column, title) in zip(axes[i], panels, strict=True):
-            shown = METHODS if column == "nll" else METHODS[: METHODS.index(ENSEMBLE)]
+            shown = METHODS if column == "nll" else SAMPLERS
             for row in rows:
                 if row["data"] == name and row["method"] in shown:
                     colour = "#0b6e4f" if row["method"] in (OURS, UNITWISE) else "#b23a48"

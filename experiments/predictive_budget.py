@@ -36,6 +36,7 @@ from experiments.predictive_quality import (
     MOST_TRAINING,
     OURS,
     STANDARD,
+    Choice,
     Part,
     load,
     of_parts,
@@ -116,7 +117,7 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
         else:
             standard = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
             result = run_of_budget(standard, done[OURS]["gradients"], FEWEST_STEPS)
-        found = of_parts(method, [Part(options.temperature, 1.0, result)], split)
+        found = of_parts(method, [Part(Choice(options.temperature), 1.0, result)], split)
         done = {
             **done,
             method: {**cell._asdict(), **{k: v for k, v in found.items() if k in COLUMNS}},

@@ -11,17 +11,18 @@ GELU layer. Its readout scale is 1, and unknown to the chains where numbers are 
   number of steps chosen by cross-validation and then trained on all training points.
 
 Labels of curated data are surer than a softmax of prior functions expects (Wenzel et al. 2020,
-Aitchison 2021), so the likelihood of labels has a temperature. Posteriors at a few temperatures are
-mixed, as the ensemble mixes its members, by weights from the ensemble's folds (``_stacking``);
-standard coordinates take the same mixture, with no fewer gradients at each temperature.
-Regression's unknown scales are in its place. Gradients are those of the runs that are scored, the
-ensemble's of all it tried.
+Aitchison 2021), so the likelihood of labels has a temperature. Posteriors at a few temperatures,
+and under two prior scales of the hidden weights, are mixed, as the ensemble mixes its members, by
+weights from the ensemble's folds (``_stacking``); standard coordinates take the same mixture, with
+no fewer gradients in each of its parts. Regression's unknown scales are in its place. Gradients are
+those of the runs that are scored, the ensemble's of all it tried.
 
 Scores are of the test points: mean negative log predictive density, root mean square error or
 accuracy, expected calibration error of labels; numbers are standardised by the training points.
 
     python -m experiments.predictive_quality --quick
     python -m experiments.predictive_quality --splits 5 --width 512
+    python -m experiments.predictive_quality --quick --skip-standard
 
 Rows already in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of
 settings and versions.
@@ -72,16 +73,29 @@ STANDARD = {
 METHODS = (OURS, *STANDARD, ENSEMBLE)
 # Of the scale of numbers' readout: a median of 3.4, and 95% between 0.2 and 11.
 READOUT_PRIOR = dist.HalfNormal(5.0)
-# Of labels' likelihoods. A run to weigh one takes this share of the warm-up and of the draws, and
-# one of less weight than the least is left out.
-TEMPERATURES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+
+
+class Choice(NamedTuple):
+    """What tells the posteriors of a mixture apart: the likelihood's temperature, hidden scale."""
+
+    temperature: float = 1.0
+    weight_std: float = 2.0**0.5
+
+
+# Of labels. A run to weigh one takes this share of the warm-up and of the draws, and one of less
+# weight than the least is left out.
+CHOICES = tuple(
+    Choice(temperature, weight_std)
+    for weight_std in (2.0**0.5, 2.0**1.5)
+    for temperature in (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+)
 TRIAL_SHARE, LEAST_WEIGHT = 0.5, 0.05
 
 
 class Part(NamedTuple):
-    """Of a mixture of posteriors: a run at a temperature and its weight."""
+    """Of a mixture of posteriors: a run and its weight."""
 
-    temperature: float
+    choice: Choice
     weight: float
     result: bnnsample.Result
 
@@ -124,6 +138,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-steps", type=whole(_ensemble.CHECK_EVERY), default=2000)
     parser.add_argument("--out", type=folder, default="results/predictive_quality")
     parser.add_argument("--quick", action="store_true", help="a few minutes on 2 cores")
+    parser.add_argument("--skip-standard", action="store_true", help="no standard coordinates")
     _tasks.add_options(parser)
     options = parser.parse_args(arguments)
     _tasks.check(parser, options)
@@ -154,9 +169,13 @@ def runner(name: str, split: Split, seed: int, width: int) -> Callable[..., bnns
     """``run(chosen, **settings)``: on the training points that are chosen, all by default."""
     readout = READOUT_PRIOR if name == "diabetes" else 1.0
 
-    def run(chosen: slice | np.ndarray = slice(None), **settings: Any) -> bnnsample.Result:
+    def run(
+        chosen: slice | np.ndarray = slice(None),
+        weight_std: float = Choice().weight_std,
+        **settings: Any,
+    ) -> bnnsample.Result:
         return bnnsample.run(
-            bnnsample.models.mlp(1, "gelu", readout_weight_std=readout),
+            bnnsample.models.mlp(1, "gelu", weight_std=weight_std, readout_weight_std=readout),
             (split.x[chosen], split.y[chosen]),
             width=width,
             likelihood=LIKELIHOODS[name](),
@@ -180,26 +199,24 @@ def measure(
 
     run = runner(name, split, seed, options.width)
     for method in METHODS:
-        if method in found:
+        if method in found or (method in STANDARD and options.skip_standard):
             continue
         if method == OURS:
             length = {"num_warmup": options.warmup, "num_samples": options.draws}
-            weights = {1.0: 1.0} if name == "diabetes" else weigh(run, split, seed, length)
-            parts = [Part(t, w, run(temperature=t, **length)) for t, w in weights.items()]
+            weights = {Choice(): 1.0} if name == "diabetes" else weigh(run, split, seed, length)
+            parts = [Part(c, w, run(**c._asdict(), **length)) for c, w in weights.items()]
             row = of_parts(method, parts, split)
         elif method == ENSEMBLE:
             row = of_ensemble(name, split, seed, options)
         else:
             parts = []
             for part in json.loads(found[OURS]["setting"]):
+                choice = Choice(*(part[field] for field in Choice._fields))
                 standard = functools.partial(
-                    run,
-                    temperature=part["temperature"],
-                    coordinates="standard",
-                    kernel=STANDARD[method],
+                    run, **choice._asdict(), coordinates="standard", kernel=STANDARD[method]
                 )
                 result = run_of_budget(standard, part["gradients"])
-                parts.append(Part(part["temperature"], part["weight"], result))
+                parts.append(Part(choice, part["weight"], result))
             row = of_parts(method, parts, split)
         found[method] = {**cell, **row}
         yield found[method]
@@ -207,19 +224,19 @@ def measure(
 
 def weigh(
     run: Callable[..., bnnsample.Result], split: Split, seed: int, length: dict[str, int]
-) -> dict[float, float]:
-    """Weights of temperatures, by short runs' probabilities of the labels of held-out points."""
+) -> dict[Choice, float]:
+    """Weights of posteriors, by short runs' probabilities of the labels of held-out points."""
     trial = {name: math.ceil(TRIAL_SHARE * steps) for name, steps in length.items()}
-    density = np.empty((len(split.x), len(TEMPERATURES)))
+    density = np.empty((len(split.x), len(CHOICES)))
     for held, rest in _ensemble.folds(len(split.x), seed):
-        for column, temperature in enumerate(TEMPERATURES):
-            result = run(rest, temperature=temperature, **trial)
+        for column, choice in enumerate(CHOICES):
+            result = run(rest, **choice._asdict(), **trial)
             p = probabilities(result.predict(split.x[held]).mean)
             density[held, column] = p[np.arange(len(held)), split.y[held]]
     weights = stacked(density)
     weights[weights < LEAST_WEIGHT] = 0
     weights /= weights.sum()
-    return {t: float(w) for t, w in zip(TEMPERATURES, weights, strict=True) if w}
+    return {choice: float(w) for choice, w in zip(CHOICES, weights, strict=True) if w}
 
 
 def of_parts(method: str, parts: list[Part], split: Split) -> Row:
@@ -233,7 +250,7 @@ def of_parts(method: str, parts: list[Part], split: Split) -> Row:
         scores = of_labels(np.sum(at_test, axis=0), split.y_test)
     settings = [
         {
-            "temperature": part.temperature,
+            **part.choice._asdict(),
             "weight": part.weight,
             "gradients": gradients_of(part.result),
             **{name: v for name, v in part.result.adapted.items() if np.ndim(v) == 0},
@@ -300,7 +317,7 @@ def table(rows: list[Row]) -> str:
     ]
     for name in dict.fromkeys(row["data"] for row in rows):
         ours = _column(rows, name, OURS, "nll")
-        for method in METHODS:
+        for method in _methods(rows):
             nll, error, calibration = (
                 _column(rows, name, method, c) for c in ("nll", "error", "calibration")
             )
@@ -311,6 +328,10 @@ def table(rows: list[Row]) -> str:
                 f"{shown} |"
             )
     return "\n".join(lines)
+
+
+def _methods(rows: list[Row]) -> list[str]:
+    return [method for method in METHODS if any(row["method"] == method for row in rows)]
 
 
 def _column(rows: list[Row], name: str, method: str, column: str) -> np.ndarray:
@@ -338,10 +359,11 @@ def plot(rows: list[Row], path: Path) -> None:
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        values = np.stack([_column(rows, name, method, "nll") for method in METHODS])
-        axis.plot(range(len(METHODS)), values, color="grey", lw=0.7, alpha=0.6)
-        axis.plot(range(len(METHODS)), values, "o", color="#0b6e4f", ms=4)
-        axis.set_xticks(range(len(METHODS)), [m.replace(" ", "\n") for m in METHODS])
+        methods = _methods(rows)
+        values = np.stack([_column(rows, name, method, "nll") for method in methods])
+        axis.plot(range(len(methods)), values, color="grey", lw=0.7, alpha=0.6)
+        axis.plot(range(len(methods)), values, "o", color="#0b6e4f", ms=4)
+        axis.set_xticks(range(len(methods)), [m.replace(" ", "\n") for m in methods])
         axis.set_title(name, fontsize=10)
         axis.grid(True, axis="y", alpha=0.2)
     figure.axes[0].set_ylabel("negative log predictive density")

@@ -129,6 +129,8 @@ def test_every_peer_end_to_end(tmp_path, capsys):
         "60", "--max-steps", "100", "--out", str(tmp_path),
     ]  # fmt: skip
     with jax.enable_x64(False):
+        chains = peers.main([*arguments, "--chains-only", "--out", str(tmp_path / "chains")])
+        assert [r["method"] for r in chains] == list(peers.SAMPLERS)
         rows = peers.main(arguments)
         assert [r["method"] for r in rows] == list(peers.METHODS)
         budget = rows[0]["gradients"]
@@ -138,5 +140,5 @@ def test_every_peer_end_to_end(tmp_path, capsys):
         # Nothing is measured again.
         again = peers.main(arguments)
     assert [r["nll"] for r in again] == [r["nll"] for r in rows]
-    assert {p.name for p in tmp_path.iterdir()} == {"peers.csv", "peers.png", "peers.json"}
+    assert {p.name for p in tmp_path.glob("*.*")} == {"peers.csv", "peers.png", "peers.json"}
     assert "ours over the best other" in capsys.readouterr().out

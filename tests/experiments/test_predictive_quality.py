@@ -82,20 +82,22 @@ def test_settings_without_a_finite_loss_are_refused():
         _ensemble.train(MODEL, likelihoods.Gaussian(scale=1.0), 5, (X, y[:, None]), 2, 20, 0)
 
 
-def test_temperatures_are_weighed_by_points_that_were_held_out(monkeypatch):
+def test_posteriors_are_weighed_by_points_that_were_held_out(monkeypatch):
     """Trials are short and see other points than those that weigh them."""
-    monkeypatch.setattr(predictive_quality, "TEMPERATURES", (1.0, 0.1, 0.01))
+    choices = [predictive_quality.Choice(*c) for c in ((1.0, 1.0), (1.0, 3.0), (0.01, 3.0))]
+    monkeypatch.setattr(predictive_quality, "CHOICES", choices)
     split = predictive_quality.load("digits", 0, 39)
     asked = []
 
-    def run(chosen, temperature, **settings):
-        asked.append((temperature, settings))
+    def run(chosen, temperature, weight_std, **settings):
+        choice = (temperature, weight_std)
+        asked.append((choice, settings))
 
         def predict(x):
             assert len(x) == 13
             assert not (x[:, None] == split.x[chosen]).all(axis=-1).any()
             # All points are foretold by the second, half as well by the first, and not by the last.
-            sure = {1.0: 0.4, 0.1: 0.8, 0.01: 0.001}[temperature]
+            sure = dict(zip(choices, (0.4, 0.8, 0.001), strict=True))[choice]
             labels = split.y[[np.flatnonzero((split.x == row).all(axis=1))[0] for row in x]]
             p = np.full((13, 10), (1 - sure) / 9)
             p[np.arange(13), labels] = sure
@@ -104,8 +106,8 @@ def test_temperatures_are_weighed_by_points_that_were_held_out(monkeypatch):
         return SimpleNamespace(predict=predict)
 
     found = predictive_quality.weigh(run, split, 0, {"num_warmup": 25, "num_samples": 40})
-    assert found == {0.1: 1.0}
-    assert [t for t, _ in asked] == [1.0, 0.1, 0.01] * 3
+    assert found == {choices[1]: 1.0}
+    assert [c for c, _ in asked] == choices * 3
     assert {(s["num_warmup"], s["num_samples"]) for _, s in asked} == {(13, 20)}
 
 
@@ -131,7 +133,7 @@ def test_a_mixture_of_runs_is_scored_as_one():
             predict=lambda x: SimpleNamespace(mean=mean), num_gradients=5, warmup_gradients=2,
             warmup_seconds=1.0, sampling_seconds=2.0, adapted={"step_size": 0.5},
         )  # fmt: skip
-        return predictive_quality.Part(0.1, weight, result)
+        return predictive_quality.Part(predictive_quality.Choice(0.1), weight, result)
 
     row = predictive_quality.of_parts("ours", [part(0.25, 0.2), part(0.75, 0.6)], split)
     share = split.y_test.mean()
