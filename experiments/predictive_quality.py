@@ -87,7 +87,7 @@ class Choice(NamedTuple):
 CHOICES = tuple(
     Choice(temperature, weight_std)
     for weight_std in (2.0**0.5, 2.0**1.5)
-    for temperature in (1.0, 0.1, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    for temperature in (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 )
 TRIAL_SHARE, LEAST_WEIGHT = 0.5, 0.05
 
