@@ -12,6 +12,7 @@ from jax import Array
 from numpyro.infer import MCMC, NUTS
 
 import bnnsample
+from bnnsample._lenient import lenient
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.chains._quantities import make_watch, quantities
 from bnnsample.coordinates import Standard
@@ -115,11 +116,11 @@ def numpyro_nuts(task: Task, budget: int, per_draw: float) -> Found:
     )  # fmt: skip
     fields = ("num_steps",)
     with quiet_blas(jax.default_backend()):
-        mcmc.warmup(
+        lenient(mcmc.warmup)(
             jax.random.key(task.seed), init_params=starts, extra_fields=fields, collect_warmup=True
         )
         warmup_steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
-        mcmc.run(mcmc.post_warmup_state.rng_key, extra_fields=fields)
+        lenient(mcmc.run)(mcmc.post_warmup_state.rng_key, extra_fields=fields)
     steps = int(np.sum(mcmc.get_extra_fields()["num_steps"]))
     positions = mcmc.get_samples(group_by_chain=True)
     position = jax.tree.map(lambda a: a[0, -1], positions)
