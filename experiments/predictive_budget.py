@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments import _tasks
 from experiments._budget import run_of_budget
@@ -186,6 +187,8 @@ def plot(rows: list[Row], path: Path) -> None:
             )
         axis.axhline(0, color=COLOURS[OURS], label=OURS)
         axis.set_xscale("log")
+        axis.set_xticks(cost, [f"{c:,.0f}" for c in cost])
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("gradients of all chains, warm-up included")
         axis.set_title(name, fontsize=10)
         axis.grid(True, alpha=0.2)
