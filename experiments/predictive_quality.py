@@ -50,7 +50,7 @@ from experiments import _ensemble, _tasks
 from experiments._budget import gradients_of, run_of_budget
 from experiments._options import folder, whole
 from experiments._plot import save
-from experiments._stacking import stacked
+from experiments._stacking import bootstrap_stacked
 from experiments._sweep import Sweep
 
 Row = dict[str, Any]
@@ -233,7 +233,7 @@ def weigh(
             result = run(rest, **choice._asdict(), **trial)
             p = probabilities(result.predict(split.x[held]).mean)
             density[held, column] = p[np.arange(len(held)), split.y[held]]
-    weights = stacked(density)
+    weights = bootstrap_stacked(density, seed)
     weights[weights < LEAST_WEIGHT] = 0
     weights /= weights.sum()
     return {choice: float(w) for choice, w in zip(CHOICES, weights, strict=True) if w}

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from bnnsample import likelihoods, models
 from experiments import _budget, _ensemble, predictive_quality
-from experiments._stacking import stacked
+from experiments._stacking import bootstrap_stacked, stacked
 
 RNG = np.random.default_rng(0)
 X, X_NEW = RNG.normal(size=(20, 3)), RNG.normal(size=(6, 3))
@@ -122,6 +122,23 @@ def test_stacking_maximises_the_score_of_the_mixture():
     best = scipy.optimize.minimize(score, np.zeros(2), method="BFGS", tol=1e-10)
     assert weights.sum() == pytest.approx(1)
     assert -np.mean(np.log(density @ weights)) == pytest.approx(best.fun, abs=1e-8)
+
+
+def test_bootstrap_stacking_is_the_mean_of_stacking_of_resampled_points():
+    """Against points drawn with replacement, to Monte-Carlo error, where one is better by a hair.
+
+    Stacking itself takes that one alone.
+    """
+    other = np.array([1.5] * 39 + [0.5] * 41)
+    density = np.stack([np.ones(80), other], axis=1)
+    assert stacked(density)[1] < 1e-6
+    rng = np.random.default_rng(1)
+    draws = [stacked(density[rng.integers(80, size=80)])[1] for _ in range(200)]
+    error = np.std(draws, ddof=1) * np.sqrt(1 / 200 + 1 / 200)
+    found = bootstrap_stacked(density, 0)
+    assert found.sum() == pytest.approx(1)
+    assert found[1] > 4 * error
+    assert abs(found[1] - np.mean(draws)) < 4 * error
 
 
 def test_a_mixture_of_runs_is_scored_as_one():
