@@ -6,15 +6,6 @@ MOST_ROUNDS, TOLERANCE = 10_000, 1e-9
 NUM_REPLICATES, REPLICATE_TOLERANCE = 200, 1e-6
 
 
-def stacked(density: np.ndarray) -> np.ndarray:
-    """Weights ``[k]`` of the mixture of greatest ``mean log(density [n, k] @ weights)``.
-
-    Stacking of predictive distributions (Yao et al. 2018).
-    """
-    everyone = np.full((1, len(density)), 1 / len(density))
-    return _maximised(density, everyone, TOLERANCE)[0]
-
-
 def bootstrap_stacked(density: np.ndarray, seed: int) -> np.ndarray:
     """Mean of the weights ``[k]`` of ``stacked`` over the Bayesian bootstrap of the points.
 
@@ -24,13 +15,15 @@ def bootstrap_stacked(density: np.ndarray, seed: int) -> np.ndarray:
     """
     count = len(density)
     replicates = np.random.default_rng(seed).dirichlet(np.ones(count), size=NUM_REPLICATES)
-    return _maximised(density, replicates, REPLICATE_TOLERANCE).mean(axis=0)
+    return stacked(density, replicates, REPLICATE_TOLERANCE).mean(axis=0)
 
 
-def _maximised(density: np.ndarray, points: np.ndarray, tolerance: float) -> np.ndarray:
-    """Weights ``[r, k]`` for each row of the points' own weights ``[r, n]``.
+def stacked(density: np.ndarray, points: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
+    """Weights ``[r, k]`` of mixtures, for each row of the points' own weights ``[r, n]``.
 
-    Expectation maximisation: the problem is concave, and every round adds to the objective.
+    Each is of greatest ``points @ log(density [n, k] @ weights)``: stacking of predictive
+    distributions (Yao et al. 2018) by expectation maximisation. The problem is concave, and every
+    round adds to the objective.
     """
     weights = np.full((len(points), density.shape[1]), 1 / density.shape[1])
     for _ in range(MOST_ROUNDS):

@@ -85,9 +85,10 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
     sweep = sweep_of(options)
+    asked = set(SAMPLERS if options.chains_only else METHODS)
     for cell in sweep.own():
         done = sweep.done(cell)
-        for row in measure(*cell, options, {} if set(options.methods) - set(done) else done):
+        for row in measure(*cell, options, {} if asked - set(done) else done):
             sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(f"{table(sweep.rows)}\n\n{verdict(sweep.rows)}", plot)
@@ -129,7 +130,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.peer_python = {python: _foreign.name(python) for python in options.peer_python}
     except _foreign.PeerError as error:
         parser.error(str(error))
-    options.methods = SAMPLERS if options.chains_only else METHODS
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
     options.warmup = options.warmup or (60 if options.quick else 500)
     options.draws = options.draws or (120 if options.quick else 1000)

@@ -106,9 +106,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> Iterator[Row]:
     """Rows of the methods that are not done, ours first: it sets the others' budget."""
     split = load(cell.data, cell.split, options.most_training)
-    run = functools.partial(
-        runner(cell.data, split, cell.split, options.width), temperature=options.temperature
-    )
+    choice = Choice(options.temperature)
+    run = functools.partial(runner(cell.data, split, cell.split, options.width), choice=choice)
     for method in METHODS:
         if method in done:
             continue
@@ -118,7 +117,7 @@ def measure(cell: Cell, options: argparse.Namespace, done: dict[str, Row]) -> It
         else:
             standard = functools.partial(run, coordinates="standard", kernel=STANDARD[method])
             result = run_of_budget(standard, done[OURS]["gradients"], FEWEST_STEPS)
-        found = of_parts(method, [Part(Choice(options.temperature), 1.0, result)], split)
+        found = of_parts(method, [Part(choice, 1.0, result)], split)
         done = {
             **done,
             method: {**cell._asdict(), **{k: v for k, v in found.items() if k in COLUMNS}},

@@ -82,6 +82,7 @@ class Choice(NamedTuple):
     weight_std: float = 2.0**0.5
 
 
+DEFAULT = Choice()
 # Of labels. A run to weigh one takes this share of the warm-up and of the draws, and one of less
 # weight than the least is left out.
 CHOICES = tuple(
@@ -170,15 +171,15 @@ def runner(name: str, split: Split, seed: int, width: int) -> Callable[..., bnns
     readout = READOUT_PRIOR if name == "diabetes" else 1.0
 
     def run(
-        chosen: slice | np.ndarray = slice(None),
-        weight_std: float = Choice().weight_std,
-        **settings: Any,
+        chosen: slice | np.ndarray = slice(None), choice: Choice = DEFAULT, **settings: Any
     ) -> bnnsample.Result:
+        scales = {"weight_std": choice.weight_std, "readout_weight_std": readout}
         return bnnsample.run(
-            bnnsample.models.mlp(1, "gelu", weight_std=weight_std, readout_weight_std=readout),
+            bnnsample.models.mlp(1, "gelu", **scales),
             (split.x[chosen], split.y[chosen]),
             width=width,
             likelihood=LIKELIHOODS[name](),
+            temperature=choice.temperature,
             tempering="likelihood",
             seed=seed,
             x_eval=split.x_test[:16],
@@ -203,8 +204,8 @@ def measure(
             continue
         if method == OURS:
             length = {"num_warmup": options.warmup, "num_samples": options.draws}
-            weights = {Choice(): 1.0} if name == "diabetes" else weigh(run, split, seed, length)
-            parts = [Part(c, w, run(**c._asdict(), **length)) for c, w in weights.items()]
+            weights = {DEFAULT: 1.0} if name == "diabetes" else weigh(run, split, seed, length)
+            parts = [Part(c, w, run(choice=c, **length)) for c, w in weights.items()]
             row = of_parts(method, parts, split)
         elif method == ENSEMBLE:
             row = of_ensemble(name, split, seed, options)
@@ -213,7 +214,7 @@ def measure(
             for part in json.loads(found[OURS]["setting"]):
                 choice = Choice(*(part[field] for field in Choice._fields))
                 standard = functools.partial(
-                    run, **choice._asdict(), coordinates="standard", kernel=STANDARD[method]
+                    run, choice=choice, coordinates="standard", kernel=STANDARD[method]
                 )
                 result = run_of_budget(standard, part["gradients"])
                 parts.append(Part(choice, part["weight"], result))
@@ -230,7 +231,7 @@ def weigh(
     density = np.empty((len(split.x), len(CHOICES)))
     for held, rest in _ensemble.folds(len(split.x), seed):
         for column, choice in enumerate(CHOICES):
-            result = run(rest, **choice._asdict(), **trial)
+            result = run(rest, choice, **trial)
             p = probabilities(result.predict(split.x[held]).mean)
             density[held, column] = p[np.arange(len(held)), split.y[held]]
     weights = bootstrap_stacked(density, seed)
@@ -317,7 +318,7 @@ def table(rows: list[Row]) -> str:
     ]
     for name in dict.fromkeys(row["data"] for row in rows):
         ours = _column(rows, name, OURS, "nll")
-        for method in _methods(rows):
+        for method in _methods(rows, name):
             nll, error, calibration = (
                 _column(rows, name, method, c) for c in ("nll", "error", "calibration")
             )
@@ -330,8 +331,12 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _methods(rows: list[Row]) -> list[str]:
-    return [method for method in METHODS if any(row["method"] == method for row in rows)]
+def _methods(rows: list[Row], name: str) -> list[str]:
+    """Those measured on every split of a data set: ``--skip-standard`` leaves some out."""
+    splits = {
+        m: [r["split"] for r in rows if (r["data"], r["method"]) == (name, m)] for m in METHODS
+    }
+    return [method for method in METHODS if set(splits[method]) == set(splits[OURS])]
 
 
 def _column(rows: list[Row], name: str, method: str, column: str) -> np.ndarray:
@@ -359,7 +364,7 @@ def plot(rows: list[Row], path: Path) -> None:
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure = Figure(figsize=(3.6 * len(names), 3.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        methods = _methods(rows)
+        methods = _methods(rows, name)
         values = np.stack([_column(rows, name, method, "nll") for method in methods])
         axis.plot(range(len(methods)), values, color="grey", lw=0.7, alpha=0.6)
         axis.plot(range(len(methods)), values, "o", color="#0b6e4f", ms=4)

@@ -89,8 +89,7 @@ def test_posteriors_are_weighed_by_points_that_were_held_out(monkeypatch):
     split = predictive_quality.load("digits", 0, 39)
     asked = []
 
-    def run(chosen, temperature, weight_std, **settings):
-        choice = (temperature, weight_std)
+    def run(chosen, choice, **settings):
         asked.append((choice, settings))
 
         def predict(x):
@@ -113,7 +112,7 @@ def test_posteriors_are_weighed_by_points_that_were_held_out(monkeypatch):
 
 def test_stacking_maximises_the_score_of_the_mixture():
     density = np.random.default_rng(0).gamma(1.0, size=(50, 3)) + 0.01
-    weights = stacked(density)
+    (weights,) = stacked(density, np.full((1, 50), 1 / 50))
 
     def score(free):
         w = np.append(np.exp(free), 1.0)
@@ -131,9 +130,10 @@ def test_bootstrap_stacking_is_the_mean_of_stacking_of_resampled_points():
     """
     other = np.array([1.5] * 39 + [0.5] * 41)
     density = np.stack([np.ones(80), other], axis=1)
-    assert stacked(density)[1] < 1e-6
-    rng = np.random.default_rng(1)
-    draws = [stacked(density[rng.integers(80, size=80)])[1] for _ in range(200)]
+    even = np.full(80, 1 / 80)
+    assert stacked(density, even[None])[0, 1] < 1e-6
+    counts = np.random.default_rng(1).multinomial(80, even, size=200)
+    draws = stacked(density, counts / 80)[:, 1]
     error = np.std(draws, ddof=1) * np.sqrt(1 / 200 + 1 / 200)
     found = bootstrap_stacked(density, 0)
     assert found.sum() == pytest.approx(1)
@@ -196,6 +196,22 @@ def test_differences_are_paired():
     rows += [{**row, "method": m} for m in predictive_quality.STANDARD for row in rows[:2]]
     line = next(r for r in predictive_quality.table(rows).splitlines() if "ensemble" in r)
     assert "| 2.000 ± 0.500 | 0.500 ± 0.000 |" in line
+
+
+def test_methods_that_some_splits_lack_are_left_out(tmp_path):
+    """One data set has standard coordinates, the other has them on one split of two."""
+    rows = [
+        {"data": d, "split": s, "method": m, "nll": 1.0, "error": 0.1, "calibration": 0.2}
+        for d in ("whole", "part")
+        for m in predictive_quality.METHODS
+        for s in (0, 1)
+        if not (d == "part" and s == 1 and m in predictive_quality.STANDARD)
+    ]
+    lines = predictive_quality.table(rows).splitlines()
+    assert sum("standard" in line for line in lines if "| whole |" in line) == 2
+    assert not any("standard" in line for line in lines if "| part |" in line)
+    predictive_quality.plot(rows, tmp_path / "quality.png")
+    assert (tmp_path / "quality.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow
