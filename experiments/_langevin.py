@@ -15,8 +15,8 @@ from bnnsample.models import Model
 from bnnsample.results import effective_sample_size, r_hat
 from experiments._data import Data, as_images, load
 from experiments._gradient_time import milliseconds_in_turn
-from experiments._measure import Bench, Measurement
-from experiments._methods import LANGEVIN, best_of_grid, reference_step_size
+from experiments._measure import MIXED, Bench, Measurement
+from experiments._methods import LANGEVIN, best_of_grid, gradients_per_draw, reference_step_size
 
 Row = dict[str, Any]
 NETWORKS = ("fcn-1", "fcn-3", "resnet-8")
@@ -154,8 +154,24 @@ def measure(cell: Cell, options: Any) -> list[Row]:
     for name, bench in benches.items():
         settings = LANGEVIN.settings(reference_step_size(bench, states[name], options.seed))
         best = best_of_grid(bench, settings, states[name], options.gradients, options.seed)
-        rows.append(row_of(cell, name, best, gradient[name]))
+        mixed = {
+            quantity: until_mixed(bench, measured, quantity, states[name], options)
+            for quantity, measured in best.items()
+        }
+        rows.append(row_of(cell, name, mixed, gradient[name]))
     return rows
+
+
+def until_mixed(
+    bench: Bench, measured: Measurement, quantity: str, states: Any, options: Any
+) -> Measurement:
+    """Chains of four times the length each time, until R-hat is small or ``longest`` is reached."""
+    gradients = options.gradients
+    while getattr(measured, f"r_hat_{quantity}") > MIXED and gradients < options.longest:
+        gradients = min(4 * gradients, options.longest)
+        draws = int(gradients / gradients_per_draw(bench, measured.setting))
+        measured = bench.measure(measured.setting, states, draws, options.seed + 2)
+    return measured
 
 
 def gradient_of(bench: Bench):

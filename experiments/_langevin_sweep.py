@@ -38,6 +38,9 @@ def parser_of(text: str, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", choices=("digits", "cifar10"), default="digits")
     parser.add_argument("--data-dir", type=folder, help="cifar-10-batches-py, for --data cifar10")
     parser.add_argument("--gradients", type=whole(100), help="per chain and measurement")
+    parser.add_argument(
+        "--longest", type=whole(100), help="gradients per chain up to which what has not mixed runs"
+    )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=folder, default=f"results/{name}")
@@ -52,6 +55,10 @@ def checked(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
     _tasks.check(parser, options)
     check_data_dir(parser, [options.data], options.data_dir)
     options.gradients = options.gradients or (1500 if options.quick else 20_000)
+    options.longest = options.longest or options.gradients
+    if options.longest < options.gradients:
+        least = options.gradients
+        parser.error(f"--longest must be --gradients, {least}, or more; got {options.longest}")
     return options
 
 
@@ -66,7 +73,7 @@ def sweep(
         jax.config.update("jax_enable_x64", True)
     kept = Sweep(
         name, options, columns=COLUMNS, whole=WHOLE, cell=Cell._fields, cells=cells,
-        settings=("gradients", "seed", "dtype"),
+        settings=("gradients", "longest", "seed", "dtype"),
     )  # fmt: skip
     for cell in kept.own():
         if len(kept.done(cell)) < len(STYLES):

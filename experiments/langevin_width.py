@@ -16,7 +16,8 @@ quarter of a million of them (width 4096 on digits) take ``--dtype float64``.
 
 Regression on shifted one-hot labels. Step size and damping are the best of a grid, for parameters
 and function each on its own, and both start from draws of the posterior. Effective samples are
-medians over directions, R-hat the largest: above 1.05 effective samples are an upper bound. Cells
+medians over directions, R-hat the largest: above 1.05 effective samples are an upper bound, and
+``--longest`` measures the best setting again with chains of four times the length each time. Cells
 already in the CSV of ``--out`` are kept. Writes a CSV, a PNG and a JSON of settings and versions.
 """
 

@@ -1,6 +1,8 @@
 """Langevin sweeps: what is projected, a sweep at its smallest, and what is kept of it."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 import bnnsample
 from experiments import _langevin, _langevin_sweep, langevin_data, langevin_width
 from experiments._data import load
+from experiments._measure import Measurement
 
 SIGNS = np.array([-1, 1])
 
@@ -60,6 +63,29 @@ def test_a_sweep_end_to_end(tmp_path, monkeypatch):
         assert 0 < row["acceptance"] <= 1
         assert row["gradient_ms"] > 0
         assert row["num_steps"] % 4 == 0
+
+
+@pytest.mark.parametrize(
+    ("longest", "runs", "r_hat"),
+    [(100, [], 1.4), (150, [75], 1.2), (1600, [200, 800], 1.01), (10_000, [200, 800], 1.01)],
+    ids=["never", "up to the longest", "exactly", "until mixed"],
+)
+def test_unmixed_chains_run_longer(longest, runs, r_hat):
+    class Bench:
+        thin = 2
+
+        def measure(self, setting, states, num_draws, seed):
+            asked.append((setting, states, num_draws))
+            return replace(measurement, r_hat_weights=1.2 if num_draws < 500 else 1.01)
+
+    asked = []
+    measurement = Measurement({"step_size": 0.1}, 0.8, 5.0, 4.0, 1.0, 50, 100, 1.0, 1.4)
+    options = SimpleNamespace(gradients=100, longest=longest, seed=3)
+    found = _langevin.until_mixed(Bench(), measurement, "weights", "there", options)
+    assert found.r_hat_weights == r_hat
+    assert asked == [({"step_size": 0.1}, "there", draws) for draws in runs]
+    at_once = _langevin.until_mixed(Bench(), measurement, "function", "there", options)
+    assert at_once is measurement
 
 
 def test_a_sweep_is_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
@@ -119,8 +145,9 @@ def test_cells_are_those_asked_for(monkeypatch, tmp_path):
         (["--gradients", "5"], "from 100 on"),
         (["--noise-scale", "0"], "positive"),
         (["--networks", "fcn-2"], "fcn-1"),
+        (["--gradients", "500", "--longest", "400"], "--longest"),
     ],
-    ids=["no folder", "few gradients", "no noise", "unknown network"],
+    ids=["no folder", "few gradients", "no noise", "unknown network", "longest is shorter"],
 )
 def test_bad_options_end_it(options, said, capsys):
     with pytest.raises(SystemExit):
