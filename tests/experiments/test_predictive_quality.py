@@ -11,7 +11,7 @@ import scipy.stats as st
 from scipy.special import log_softmax
 
 from bnnsample import likelihoods, models
-from experiments import _budget, _ensemble, predictive_quality
+from experiments import _ensemble, predictive_quality
 from experiments._stacking import bootstrap_stacked, stacked
 
 RNG = np.random.default_rng(0)
@@ -156,26 +156,6 @@ def test_a_mixture_of_runs_is_scored_as_one():
     share = split.y_test.mean()
     assert row["nll"] == pytest.approx(-share * np.log(0.5) - (1 - share) * np.log(0.5))
     assert (row["gradients"], row["seconds"]) == (14, 6.0)
-
-
-def test_standard_coordinates_have_no_smaller_budget():
-    """A few steps first, then as many as the budget takes."""
-    asked = []
-
-    def run(**settings):
-        asked.append(settings)
-        steps = settings["num_warmup"] + settings["num_samples"]
-        # Seven gradients a step at first, five after a longer warm-up.
-        taken = 7 * steps if steps == _budget.FEWEST_STEPS else 5 * steps
-        return SimpleNamespace(num_gradients=taken, warmup_gradients=0)
-
-    result = _budget.run_of_budget(run, 1001)
-    steps = [a["num_warmup"] + a["num_samples"] for a in asked]
-    # A tenth more than the first steps say, and again where that is not enough.
-    assert steps == [30, 158, 221]
-    assert result.num_gradients >= 1001
-    _budget.run_of_budget(run, 20, fewest=6)
-    assert asked[-1] == {"num_warmup": 2, "num_samples": 4}
 
 
 def test_splits_are_standardised_by_their_training_points():
