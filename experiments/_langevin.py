@@ -154,24 +154,31 @@ def measure(cell: Cell, options: Any) -> list[Row]:
     for name, bench in benches.items():
         settings = LANGEVIN.settings(reference_step_size(bench, states[name], options.seed))
         best = best_of_grid(bench, settings, states[name], options.gradients, options.seed)
-        mixed = {
-            quantity: until_mixed(bench, measured, quantity, states[name], options)
-            for quantity, measured in best.items()
-        }
-        rows.append(row_of(cell, name, mixed, gradient[name]))
+        best = until_mixed(bench, best, states[name], options)
+        rows.append(row_of(cell, name, best, gradient[name]))
     return rows
 
 
 def until_mixed(
-    bench: Bench, measured: Measurement, quantity: str, states: Any, options: Any
-) -> Measurement:
-    """Chains of four times the length each time, until R-hat is small or ``longest`` is reached."""
-    gradients = options.gradients
-    while getattr(measured, f"r_hat_{quantity}") > MIXED and gradients < options.longest:
+    bench: Bench, best: dict[str, Measurement], states: Any, options: Any
+) -> dict[str, Measurement]:
+    """What has not mixed, measured again at its setting with longer chains.
+
+    Of four times the length each time, until R-hat is small or ``longest`` is reached.
+    """
+    gradients, best = options.gradients, dict(best)
+    while gradients < options.longest:
         gradients = min(4 * gradients, options.longest)
-        draws = int(gradients / gradients_per_draw(bench, measured.setting))
-        measured = bench.measure(measured.setting, states, draws, options.seed + 2)
-    return measured
+        again: list[Measurement] = []
+        for quantity, measured in best.items():
+            draws = int(gradients / gradients_per_draw(bench, measured.setting))
+            mixed = getattr(measured, f"r_hat_{quantity}") <= MIXED
+            if mixed or draws <= measured.num_draws / NUM_CHAINS:
+                continue
+            if measured.setting not in [m.setting for m in again]:
+                again.append(bench.measure(measured.setting, states, draws, options.seed + 2))
+            best[quantity] = next(m for m in again if m.setting == measured.setting)
+    return best
 
 
 def gradient_of(bench: Bench):
@@ -185,7 +192,10 @@ def gradient_of(bench: Bench):
 
 
 def row_of(cell: Cell, coordinates: str, best: dict[str, Measurement], gradient_ms: float) -> Row:
-    """The figures of one coordinate system: a step takes one gradient."""
+    """The figures of one coordinate system: a step takes one gradient.
+
+    Acceptance, steps, seconds and setting are of the function's measurement.
+    """
     function, weights = best["function"], best["weights"]
     return {
         **cell._asdict(),
@@ -201,4 +211,6 @@ def row_of(cell: Cell, coordinates: str, best: dict[str, Measurement], gradient_
         "num_steps": function.num_gradients,
         "seconds": function.seconds,
         "setting": dict(function.setting),
+        "num_steps_parameters": weights.num_gradients,
+        "setting_parameters": dict(weights.setting),
     }

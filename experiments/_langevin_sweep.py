@@ -19,8 +19,9 @@ COLUMNS = (
     *Cell._fields, "method", "ess_per_step_parameters", "ess_per_step_function",
     "ess_per_second_parameters", "ess_per_second_function", "r_hat_parameters", "r_hat_function",
     "acceptance", "gradient_ms", "num_steps", "seconds", "setting",
+    "num_steps_parameters", "setting_parameters",
 )  # fmt: skip
-WHOLE = ("width", "n_train", "num_steps")
+WHOLE = ("width", "n_train", "num_steps", "num_steps_parameters")
 STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
 PANELS = (
     ("ess_per_step_parameters", "ESS per step, parameters"),
@@ -86,19 +87,27 @@ def sweep(
 
 
 def ratio_line(standard: Row, repriorised: Row) -> str:
-    """How many times the effective samples repriorisation brings, and what a gradient costs."""
+    """How many times the effective samples repriorisation brings, and what a gradient costs.
 
-    def ratio(column: str) -> float:
-        return repriorised[column] / standard[column]
+    Effective samples of chains that have not mixed are too many: their ratio is a bound where one
+    of both has mixed.
+    """
 
-    unmixed = standard["r_hat_function"] > MIXED or standard["r_hat_parameters"] > MIXED
+    def ratio(column: str) -> str:
+        return f"{repriorised[column] / standard[column]:.1f}"
+
+    def of(what: str) -> str:
+        before, after = (row[f"r_hat_{what}"] <= MIXED for row in (standard, repriorised))
+        times = f"{ratio(f'ess_per_step_{what}')} times ({what}"
+        if before or after:
+            return f"{'' if before and after else 'at most ' if before else 'at least '}{times})"
+        return f"{times}, neither has mixed)"
+
     return (
         f"{standard['network']:9s} width {standard['width']:5d}  n {standard['n_train']:4d}  "
-        f"noise {standard['noise']:<5g} repriorised / standard: per step "
-        f"{ratio('ess_per_step_parameters'):6.1f} (parameters) "
-        f"{ratio('ess_per_step_function'):6.1f} (function), per second "
-        f"{ratio('ess_per_second_function'):6.1f}; a gradient {ratio('gradient_ms'):.2f}"
-        + ("; at least: the standard chains have not mixed" if unmixed else "")
+        f"noise {standard['noise']:<5g} repriorised / standard: per step {of('parameters')}, "
+        f"{of('function')}, per second {ratio('ess_per_second_function')}; a gradient takes "
+        f"{ratio('gradient_ms')} times as long"
     )
 
 
@@ -110,15 +119,15 @@ def table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        own = row["r_hat_parameters"], row["r_hat_function"]
-        sizes = (
-            f"{'<= ' if r_hat > MIXED else ''}{row[f'ess_per_step_{what}']:.5f}"
-            for what, r_hat in zip(("parameters", "function"), own, strict=True)
-        )
+        own = {what: row[f"r_hat_{what}"] for what in ("parameters", "function")}
+        bound = {what: "" if r_hat <= MIXED else "<= " for what, r_hat in own.items()}
+        sizes = (f"{bound[what]}{row[f'ess_per_step_{what}']:.5f}" for what in own)
         lines.append(
             f"| {row['network']} | {row['width']} | {row['n_train']} | {row['noise']:g} | "
-            f"{row['method']} | {' | '.join(sizes)} | {row['ess_per_second_function']:.3g} | "
-            f"{own[0]:.3f} | {own[1]:.3f} | {row['acceptance']:.2f} | {row['gradient_ms']:.3g} |"
+            f"{row['method']} | {' | '.join(sizes)} | "
+            f"{bound['function']}{row['ess_per_second_function']:.3g} | "
+            f"{own['parameters']:.3f} | {own['function']:.3f} | {row['acceptance']:.2f} | "
+            f"{row['gradient_ms']:.3g} |"
         )
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-TEXTS = ("data", "network", "method", "setting", "settings")
+TEXTS = ("data", "network", "method", "setting", "setting_parameters", "settings")
 
 
 def read_csv(

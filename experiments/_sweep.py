@@ -68,6 +68,13 @@ class Sweep:
         at = (self.settings, *cell)
         return {key[-1]: row for key, row in self._all.items() if key[:-1] == at}
 
+    def forget(self, cell: Cell) -> None:
+        """Leave out what is there of a cell, which is measured again."""
+        for method in self.done(cell):
+            key = (self.settings, *cell, method)
+            self._own.pop(key, None)
+            del self._all[key]
+
     def keep(self, row: Row, text: str = "") -> None:
         """Write the CSV with one row more, or in another's place, and say what it is."""
         row = {**row, "settings": self.settings}

@@ -29,8 +29,8 @@ Effective samples are min(bulk ESS of q, bulk ESS of (q - mean)^2) of the poster
 E[f | h] at 32 held-out points, the median over points, of the recorded draws; R-hat is the largest.
 Time to R-hat < 1.01 is warm-up and sampling up to the first draw from which on it stays there.
 Predictions are scored on the same points: negative log predictive density, RMSE, and the share of
-targets within central intervals of 90%. Rows already in the CSV of ``--out`` are kept. Writes a
-CSV, a PNG and a JSON of settings and versions.
+targets within central intervals of 90%. A data set and width of which the CSV of ``--out`` has all
+rows is not measured again. Writes a CSV, a PNG and a JSON of settings and versions.
 """
 
 import argparse
@@ -73,7 +73,7 @@ CHAINS = {
 }
 NUMPYRO = "NumPyro NUTS"
 ENSEMBLE, LAPLACE, NNGP = "deep ensemble", "last-layer Laplace", "NNGP"
-# The peer that predicts one target alone.
+# The peer of another environment that has chains, and predicts one target alone.
 ONE_OUTPUT = "sklearn-contrib-bde"
 SAMPLERS = (OURS, *CHAINS, NUMPYRO)
 METHODS = (*SAMPLERS, ENSEMBLE, LAPLACE, NNGP)
@@ -88,7 +88,11 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     asked = set(SAMPLERS if options.chains_only else METHODS)
     for cell in sweep.own():
         done = sweep.done(cell)
-        for row in measure(*cell, options, {} if asked - set(done) else done):
+        if asked - set(done):
+            # Those of one cell are measured side by side, in one run.
+            sweep.forget(cell)
+            done = {}
+        for row in measure(*cell, options, done):
             sweep.keep(row, line(row))
     if sweep.is_whole:
         sweep.conclude(f"{table(sweep.rows)}\n\n{verdict(sweep.rows)}", plot)
@@ -130,6 +134,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.peer_python = {python: _foreign.name(python) for python in options.peer_python}
     except _foreign.PeerError as error:
         parser.error(str(error))
+    others = [p for p in options.peer_python.values() if not p.startswith(ONE_OUTPUT)]
+    if options.chains_only and others:
+        parser.error(f"--chains-only leaves out {', '.join(others)}, no sampler of the posterior")
     options.widths = options.widths or ([512] if options.quick else [256, 512, 1024, 2048])
     options.warmup = options.warmup or (60 if options.quick else 500)
     options.draws = options.draws or (120 if options.quick else 1000)

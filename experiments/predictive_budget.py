@@ -157,10 +157,14 @@ def table(rows: list[Row]) -> str:
         differences = (above_ours(rows, data, steps, method) for method in STANDARD)
         lines.append(
             f"| {data} | {steps} | {gradients:,.0f} | {nll:.4f} | "
-            + " | ".join(f"{mean:+.4f} ± {error:.4f}" for mean, error in differences)
+            + " | ".join(_with_error(*difference) for difference in differences)
             + " |"
         )
     return "\n".join(lines)
+
+
+def _with_error(mean: float, error: float) -> str:
+    return f"{mean:+.4f}" if np.isnan(error) else f"{mean:+.4f} ± {error:.4f}"
 
 
 def line(row: Row) -> str:

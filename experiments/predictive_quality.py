@@ -91,6 +91,13 @@ CHOICES = tuple(
     for temperature in (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 )
 TRIAL_SHARE, LEAST_WEIGHT = 0.5, 0.05
+# What the rows of ours depend on beside the options.
+MIXTURE = {
+    "choices": [list(choice) for choice in CHOICES],
+    "weights": "mean of stacking over the Bayesian bootstrap",
+    "trial_share": TRIAL_SHARE,
+    "least_weight": LEAST_WEIGHT,
+}
 
 
 class Part(NamedTuple):
@@ -114,9 +121,10 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     """Run the experiment from the command line; returns the table's rows."""
     options = parse(arguments)
     sweep = Sweep(
-        "predictive_quality", options, columns=COLUMNS, whole=("split",), cell=("data", "split"),
+        "predictive_quality", options, columns=COLUMNS, whole=("split", "gradients"),
+        cell=("data", "split"),
         cells=[(name, split) for name in options.data for split in range(options.splits)],
-        settings=("width", "draws", "warmup", "members", "most_training", "max_steps"),
+        settings=("width", "draws", "warmup", "members", "most_training", "max_steps", "mixture"),
     )  # fmt: skip
     for name, split in sweep.own():
         for row in measure(name, split, options, sweep.done((name, split))):
@@ -147,6 +155,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.width = options.width or (128 if options.quick else 512)
     options.draws = options.draws or (100 if options.quick else 250)
     options.warmup = options.warmup or (100 if options.quick else 200)
+    options.mixture = MIXTURE
     return options
 
 
@@ -229,12 +238,19 @@ def weigh(
     """Weights of posteriors, by short runs' probabilities of the labels of held-out points."""
     trial = {name: math.ceil(TRIAL_SHARE * steps) for name, steps in length.items()}
     density = np.empty((len(split.x), len(CHOICES)))
-    for held, rest in _ensemble.folds(len(split.x), seed):
+    folds = _ensemble.folds(len(split.x), seed)
+    if any(set(split.y[rest]) != set(split.y) for _, rest in folds):
+        raise SystemExit(
+            f"without a fold that is held out, {len(split.x)} training points do not hold every "
+            "class; take more"
+        )
+    for held, rest in folds:
         for column, choice in enumerate(CHOICES):
             result = run(rest, choice, **trial)
             p = probabilities(result.predict(split.x[held]).mean)
             density[held, column] = p[np.arange(len(held)), split.y[held]]
-    weights = bootstrap_stacked(density, seed)
+    # Of a point that no choice foretold, float32 has zeros.
+    weights = bootstrap_stacked(np.maximum(density, np.finfo(np.float32).tiny), seed)
     weights[weights < LEAST_WEIGHT] = 0
     weights /= weights.sum()
     return {choice: float(w) for choice, w in zip(CHOICES, weights, strict=True) if w}

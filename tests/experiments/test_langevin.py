@@ -65,33 +65,60 @@ def test_a_sweep_end_to_end(tmp_path, monkeypatch):
         assert row["num_steps"] % 4 == 0
 
 
+class Slow:
+    """Chains whose parameters mix after 500 draws, and their function at once."""
+
+    thin = 2
+
+    def __init__(self):
+        self.asked = []
+
+    def measure(self, setting, states, num_draws, seed):
+        self.asked.append((setting["damping"], num_draws))
+        r_hat = 1.2 if num_draws < 500 else 1.01
+        return replace(
+            SHORT, setting=setting, num_draws=_langevin.NUM_CHAINS * num_draws, r_hat_weights=r_hat
+        )
+
+
+SHORT = Measurement({"damping": 1.0}, 0.8, 5.0, 4.0, 1.0, 4 * 50, 400, 1.0, 1.4)
+
+
 @pytest.mark.parametrize(
     ("longest", "runs", "r_hat"),
-    [(100, [], 1.4), (150, [75], 1.2), (1600, [200, 800], 1.01), (10_000, [200, 800], 1.01)],
-    ids=["never", "up to the longest", "exactly", "until mixed"],
+    [
+        (100, [], 1.4),
+        (101, [], 1.4),
+        (150, [75], 1.2),
+        (1600, [200, 800], 1.01),
+        (10_000, [200, 800], 1.01),
+    ],
+    ids=["never", "no longer", "up to the longest", "exactly", "until mixed"],
 )
 def test_unmixed_chains_run_longer(longest, runs, r_hat):
-    class Bench:
-        thin = 2
+    bench, options = Slow(), SimpleNamespace(gradients=100, longest=longest, seed=3)
+    function = replace(SHORT, setting={"damping": 2.0})
+    best = {"function": function, "weights": SHORT}
+    found = _langevin.until_mixed(bench, best, "there", options)
+    assert found["weights"].r_hat_weights == r_hat
+    assert bench.asked == [(1.0, draws) for draws in runs]
+    assert found["function"] is function
 
-        def measure(self, setting, states, num_draws, seed):
-            asked.append((setting, states, num_draws))
-            return replace(measurement, r_hat_weights=1.2 if num_draws < 500 else 1.01)
 
-    asked = []
-    measurement = Measurement({"step_size": 0.1}, 0.8, 5.0, 4.0, 1.0, 50, 100, 1.0, 1.4)
-    options = SimpleNamespace(gradients=100, longest=longest, seed=3)
-    found = _langevin.until_mixed(Bench(), measurement, "weights", "there", options)
-    assert found.r_hat_weights == r_hat
-    assert asked == [({"step_size": 0.1}, "there", draws) for draws in runs]
-    at_once = _langevin.until_mixed(Bench(), measurement, "function", "there", options)
-    assert at_once is measurement
+def test_one_setting_is_measured_once_for_both():
+    bench, options = Slow(), SimpleNamespace(gradients=100, longest=400, seed=3)
+    unmixed = replace(SHORT, r_hat_function=np.nan)
+    best = {"function": unmixed, "weights": unmixed}
+    found = _langevin.until_mixed(bench, best, "there", options)
+    assert bench.asked == [(1.0, 200)]
+    assert found["function"] is found["weights"]
 
 
 def test_a_sweep_is_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
     def measured(cell, options):
         figures = dict.fromkeys(set(_langevin_sweep.COLUMNS) - set(cell._fields), 0.5)
         row = {**figures, **cell._asdict(), "num_steps": options.gradients, "setting": "{}"}
+        row |= {"num_steps_parameters": options.gradients, "setting_parameters": "{}"}
         return [{**row, "method": method} for method in ("standard", "repriorised")]
 
     arguments = ["--n-trains", "8", "16", "--noise-scales", "0.1", "--width", "6"]
@@ -102,7 +129,7 @@ def test_a_sweep_is_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(_langevin_sweep, "measure", None)
     again = langevin_data.main(arguments)
     assert [row["n_train"] for row in rows] == [8, 8, 16, 16]
-    for column in set(_langevin_sweep.COLUMNS) - {"setting"}:
+    for column in set(_langevin_sweep.COLUMNS) - {"setting", "setting_parameters"}:
         assert [row[column] for row in again] == [row[column] for row in rows]
     names = {f"langevin_data.{kind}" for kind in ("csv", "png", "json")}
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -112,17 +139,36 @@ def test_a_sweep_is_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
     assert "repriorised / standard" in capsys.readouterr().out
 
 
-def test_unmixed_chains_are_bounds():
-    row = {
-        **dict.fromkeys(_langevin_sweep.COLUMNS, 1.0), "network": "fcn-1", "method": "standard",
+def row_with(method, parameters, function):
+    """A row of R-hats of parameters and function."""
+    return {
+        **dict.fromkeys(_langevin_sweep.COLUMNS, 1.0), "network": "fcn-1", "method": method,
         "width": 8, "n_train": 4, "ess_per_step_parameters": 0.25, "ess_per_step_function": 0.5,
-        "r_hat_parameters": 1.2, "r_hat_function": 1.01,
+        "ess_per_second_function": 2.0,
+        "r_hat_parameters": parameters, "r_hat_function": function,
     }  # fmt: skip
-    assert "| <= 0.25000 | 0.50000 |" in _langevin_sweep.table([row])
-    better = {**row, "method": "repriorised", "ess_per_step_function": 1.0}
-    line = _langevin_sweep.ratio_line(row, better)
-    assert "2.0 (function)" in line
-    assert "have not mixed" in line
+
+
+def test_unmixed_chains_are_bounds():
+    row = row_with("standard", 1.2, 1.01)
+    assert "| <= 0.25000 | 0.50000 | 2 |" in _langevin_sweep.table([row])
+    row = row_with("standard", 1.01, np.nan)
+    assert "| 0.25000 | <= 0.50000 | <= 2 |" in _langevin_sweep.table([row])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (1.01, 1.01, "per step 1.0 times (parameters), 2.0 times (function),"),
+        (1.2, 1.01, "per step at least 1.0 times (parameters), at least 2.0 times (function),"),
+        (1.01, 1.2, "per step at most 1.0 times (parameters), at most 2.0 times (function),"),
+        (1.2, 1.2, "1.0 times (parameters, neither has mixed), 2.0 times (function, neither"),
+    ],
+    ids=["both mixed", "after", "before", "neither"],
+)
+def test_ratios_are_bounds_where_one_has_mixed(before, after, said):
+    better = {**row_with("repriorised", after, after), "ess_per_step_function": 1.0}
+    assert said in _langevin_sweep.ratio_line(row_with("standard", before, before), better)
 
 
 def test_cells_are_those_asked_for(monkeypatch, tmp_path):

@@ -122,6 +122,43 @@ def test_the_table_says_where_another_is_better(tmp_path):
     assert (tmp_path / "peers.png").stat().st_size > 10_000
 
 
+def test_a_cell_is_measured_in_one_run(tmp_path, monkeypatch):
+    """One that was stopped, or lacks what is now asked for, is measured whole again."""
+    rate, stop = [1.0], [None]
+
+    def measured(task, options):
+        for method in peers.SAMPLERS if options.chains_only else peers.METHODS:
+            if method == stop[0]:
+                raise KeyboardInterrupt
+            row = {**dict.fromkeys(peers.COLUMNS, rate[0]), "data": task.data.name}
+            yield row | {"width": task.width, "method": method, "gradients": 9}
+
+    monkeypatch.setattr(peers, "measure_own", measured)
+    monkeypatch.setattr(peers, "plot", lambda *_: None)
+    arguments = ["--data", "diabetes", "--widths", "16", "--out", str(tmp_path)]
+    peers.main([*arguments, "--chains-only"])
+    rate[0], stop[0] = 2.0, peers.NUMPYRO
+    with pytest.raises(KeyboardInterrupt):
+        peers.main(arguments)
+    rate[0], stop[0] = 3.0, None
+    rows = peers.main([*arguments, "--chains-only"])
+    assert [(r["method"], r["nll"]) for r in rows] == [(m, 3.0) for m in peers.SAMPLERS]
+    rate[0] = 4.0
+    for chains_only in ([], ["--chains-only"]):
+        rows = peers.main(arguments + chains_only)
+        assert [(r["method"], r["nll"]) for r in rows] == [(m, 4.0) for m in peers.METHODS]
+        rate[0] = 5.0
+
+
+def test_chains_only_has_chains_alone(monkeypatch, capsys):
+    monkeypatch.setattr(peers._foreign, "name", lambda python: f"{python} 1.0")
+    arguments = ["--chains-only", "--peer-python", peers.ONE_OUTPUT]
+    assert list(peers.parse(arguments).peer_python) == [peers.ONE_OUTPUT]
+    with pytest.raises(SystemExit):
+        peers.parse([*arguments, "--peer-python", "neural-tangents"])
+    assert "--chains-only leaves out neural-tangents 1.0" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_peer_end_to_end(tmp_path, tmp_path_factory, capsys):
     arguments = [

@@ -27,6 +27,9 @@ def test_differences_are_of_the_same_split(tmp_path):
     line = predictive_budget.table(rows).splitlines()[-1]
     assert line == "| d | 30 | 1,500 | 3.0000 | +0.3000 ± 0.1000 | -0.1000 ± 0.0000 |"
     predictive_budget.plot(rows, tmp_path / "f.png")
+    single = [row for row in rows if row["split"] == 0]
+    line = predictive_budget.table(single).splitlines()[-1]
+    assert line == "| d | 30 | 1,000 | 1.0000 | +0.2000 | -0.1000 |"
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
 
 

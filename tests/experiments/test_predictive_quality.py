@@ -110,6 +110,31 @@ def test_posteriors_are_weighed_by_points_that_were_held_out(monkeypatch):
     assert {(s["num_warmup"], s["num_samples"]) for _, s in asked} == {(13, 20)}
 
 
+def test_points_that_no_posterior_foretold_weigh_nothing(monkeypatch):
+    choices = [predictive_quality.Choice(t) for t in (1.0, 0.1)]
+    monkeypatch.setattr(predictive_quality, "CHOICES", choices)
+    split = predictive_quality.load("breast_cancer", 0, 30)
+
+    def run(chosen, choice, **settings):
+        def predict(x):
+            sure = 0.5 if choice.temperature == 1.0 else 0.9
+            points = [np.flatnonzero((split.x == row).all(axis=1))[0] for row in x]
+            labels = split.y[points]
+            right = np.where(np.asarray(points) == 7, 0.0, sure)
+            return SimpleNamespace(mean=np.where(labels == 1, right, 1 - right))
+
+        return SimpleNamespace(predict=predict)
+
+    found = predictive_quality.weigh(run, split, 0, {"num_warmup": 25, "num_samples": 40})
+    assert found == {choices[1]: 1.0}
+
+
+def test_a_fold_without_a_class_is_refused_at_once():
+    split = predictive_quality.load("digits", 0, 33)
+    with pytest.raises(SystemExit, match="33 training points do not hold every class"):
+        predictive_quality.weigh(lambda *_, **__: pytest.fail("it ran"), split, 0, {})
+
+
 def test_stacking_maximises_the_score_of_the_mixture():
     density = np.random.default_rng(0).gamma(1.0, size=(50, 3)) + 0.01
     (weights,) = stacked(density, np.full((1, 50), 1 / 50))
