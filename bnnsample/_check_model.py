@@ -10,6 +10,7 @@ import numpy as np
 from bnnsample._record import RECORDED
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
+from bnnsample.models._checks import checked_width
 
 # Results, and starts of chains, have something else under these names.
 RESERVED = frozenset({*RECORDED, "readout"})
@@ -19,15 +20,18 @@ def check_model(model: Model, x: np.ndarray, width: Any) -> None:
     """Raise unless ``init_hidden`` and ``hidden_features`` return what a run needs.
 
     Raises:
-        TypeError: not a ``Model``, or hidden parameters that are not floating point arrays of
-            the dtype of x.
-        ValueError: features that are not ``[n, p0]`` in the dtype of x.
+        TypeError: not a ``Model``, a width that is no int or sequence of ints, or hidden
+            parameters that are not floating point arrays of the dtype of x.
+        ValueError: a width below 1 or beyond 2**31, or features that are not ``[n, p0]`` in the
+            dtype of x.
     """
     if not isinstance(model, Model):
         raise TypeError(
             "model must be a bnnsample.models.Model, such as bnnsample.models.mlp(depth=2), "
             f"got {type(model).__name__}"
         )
+    if width is not None:  # of one width already, or refused by the model itself
+        checked_width(width)
     key = jax.random.key(0)
     inputs = jax.ShapeDtypeStruct(x.shape, x.dtype)
     hidden = _shapes("init", lambda k, a: model.init_hidden(k, a, width), key, inputs)

@@ -91,8 +91,8 @@ def run(
         model: a network from ``bnnsample.models``.
         data: ``(x [n, ...], y [n] or [n, d])`` as NumPy, JAX or pandas. The dtype follows x
             (float64 needs JAX's 64-bit mode); integers are converted to floating point.
-        width: units of each hidden layer, an int or one per layer; None for a ready module of Flax
-            or Equinox.
+        width: units of each hidden layer, an int or one per layer; None where the model is of one
+            width already, such as a ready module of Flax or Equinox.
         likelihood: default ``Gaussian()``, noise of unknown standard deviation.
         coordinates: ``"collapsed"`` (the readout integrated out), ``"repriorised"`` or
             ``"standard"``: one posterior, three ways to move in it. ``"auto"``: collapsed for a

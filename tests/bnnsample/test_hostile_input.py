@@ -169,7 +169,7 @@ def test_random_good_calls_run(call):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=SUPPRESSED, **QUICK)
+@settings(max_examples=20, suppress_health_check=SUPPRESSED, **QUICK)
 @given(good_calls())
 def test_many_random_good_calls_run(call):
     check_good(call)

@@ -173,6 +173,12 @@ def test_width(width, error, words):
     refuses(error, *words, model=mlp(depth=2), width=width)
 
 
+@pytest.mark.parametrize("width", [0, [3, -1], 2**31, [], 4.0, "44", b"4", True, {}], ids=str)
+def test_width_of_functions_that_take_none_of_it(width):
+    model = from_functions(lambda key, x, width: {}, lambda h, x: x)
+    refuses((TypeError, ValueError), "width", model=model, width=width)
+
+
 def test_width_must_be_given():
     with pytest.raises(TypeError, match="width"):
         bnnsample.run(mlp(), (X, Y))

@@ -144,7 +144,7 @@ def test_random_networks(layers, readout):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(some_layers, some_readout)
 def test_many_random_networks(layers, readout):
     check(layers, readout)

@@ -1,6 +1,6 @@
 """The model of a module of a framework."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bnnsample._arguments import shown
-from bnnsample.models._checks import widths_of
+from bnnsample.models._checks import checked_width
 from bnnsample.models._model import Model, Pytree, Width
 from bnnsample.models._modules._binding import Binding
 from bnnsample.models._modules._hidden import Hidden
@@ -74,10 +74,7 @@ class ModuleModel(Model):
 
     def _built(self, width: Any, x: Any) -> tuple[Split, Any]:
         assert self.split is not None
-        if isinstance(width, Sequence) and not isinstance(width, str):
-            width = widths_of(width, len(width))
-        elif width is not None:
-            (width,) = widths_of(width, 1)
+        width = None if width is None else checked_width(width)
         dtype = jax.dtypes.canonicalize_dtype(x.dtype)
         return self.split(width, tuple(x.shape[1:]), dtype), width
 
