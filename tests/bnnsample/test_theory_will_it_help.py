@@ -81,9 +81,10 @@ def test_a_path_from_data_to_prior_is_foretold():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("scale", [0.1, 0.3, 1.0])
-@pytest.mark.parametrize("width", [64, 512, 2048])
+@pytest.mark.parametrize(
+    ("width", "depth"), [(64, 1), (64, 2), (512, 1), (512, 2), (2048, 1)], ids=str
+)
 def test_step_sizes_over_noise_depth_and_width(depth, scale, width):
     """At the border where one gentle kick overtakes several full ones, either may be chosen."""
     data = diabetes(64)
