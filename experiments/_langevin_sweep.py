@@ -142,7 +142,8 @@ def plot_lines(lines: dict[str, tuple[str, list[Row]]], path: Path) -> None:
                 points = sorted((r for r in rows if r["method"] == method), key=lambda r: r[x])
                 axis.plot([r[x] for r in points], [r[column] for r in points], color=colour, lw=1)
                 for r in points:
-                    mixed = max(r["r_hat_parameters"], r["r_hat_function"]) <= MIXED
+                    quantity = "parameters" if column.endswith("parameters") else "function"
+                    mixed = r[f"r_hat_{quantity}"] <= MIXED
                     face = colour if mixed else "white"
                     axis.plot(r[x], r[column], marker, color=colour, mfc=face, ms=5)
                 axis.plot([], [], f"{marker}-", color=colour, label=method)
