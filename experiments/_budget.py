@@ -22,24 +22,27 @@ def run_of_budget(
     up to four runs halve the range between too few steps and too many, and the one of the fewest
     gradients that has the budget is returned.
     """
-    below, steps, halvings = fewest - 1, fewest, 0
-    above, best = None, None
-    while True:
-        result = run(num_warmup=steps // 3, num_samples=steps - steps // 3)
-        taken = gradients_of(result)
-        if taken < budget:
+
+    def of(steps: int) -> bnnsample.Result:
+        return run(num_warmup=steps // 3, num_samples=steps - steps // 3)
+
+    below, steps = fewest - 1, fewest
+    best = of(steps)
+    while gradients_of(best) < budget:
+        below, growth = steps, min(1.1 * budget / gradients_of(best), MOST_GROWTH)
+        steps = math.ceil(steps * growth)
+        best = of(steps)
+    above = steps
+    for _ in range(HALVINGS):
+        if gradients_of(best) <= MUCH * budget or above - below <= 1:
+            break
+        steps = (below + above) // 2
+        result = of(steps)
+        if gradients_of(result) < budget:
             below = steps
         else:
-            above = steps
-            if best is None or taken < gradients_of(best):
-                best = result
-        if best is None:
-            steps = math.ceil(steps * min(1.1 * budget / taken, MOST_GROWTH))
-            continue
-        close = gradients_of(best) <= MUCH * budget
-        if close or above - below <= 1 or halvings == HALVINGS:
-            return best
-        steps, halvings = (below + above) // 2, halvings + 1
+            above, best = steps, min(best, result, key=gradients_of)
+    return best
 
 
 def gradients_of(result: Any) -> int:

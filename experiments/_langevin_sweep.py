@@ -23,6 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 WHOLE = ("width", "n_train", "num_steps", "num_steps_parameters")
 STYLES = {"repriorised": ("#0b6e4f", "o"), "standard": ("#b23a48", "s")}
+# What a ratio is, by whether the standard and the repriorised chains have mixed.
+BOUNDS = {(True, True): "", (False, True): "at least ", (True, False): "at most "}
 PANELS = (
     ("ess_per_step_parameters", "ESS per step, parameters"),
     ("ess_per_step_function", "ESS per step, function"),
@@ -86,6 +88,11 @@ def sweep(
     return kept.rows
 
 
+def _has_mixed(row: Row, what: str) -> bool:
+    """Of parameters or function; NaN has not."""
+    return row[f"r_hat_{what}"] <= MIXED
+
+
 def ratio_line(standard: Row, repriorised: Row) -> str:
     """How many times the effective samples repriorisation brings, and what a gradient costs.
 
@@ -97,11 +104,9 @@ def ratio_line(standard: Row, repriorised: Row) -> str:
         return f"{repriorised[column] / standard[column]:.1f}"
 
     def of(what: str) -> str:
-        before, after = (row[f"r_hat_{what}"] <= MIXED for row in (standard, repriorised))
         times = f"{ratio(f'ess_per_step_{what}')} times ({what}"
-        if before or after:
-            return f"{'' if before and after else 'at most ' if before else 'at least '}{times})"
-        return f"{times}, neither has mixed)"
+        bound = BOUNDS.get((_has_mixed(standard, what), _has_mixed(repriorised, what)))
+        return f"{times}, neither has mixed)" if bound is None else f"{bound}{times})"
 
     return (
         f"{standard['network']:9s} width {standard['width']:5d}  n {standard['n_train']:4d}  "
@@ -119,14 +124,14 @@ def table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        own = {what: row[f"r_hat_{what}"] for what in ("parameters", "function")}
-        bound = {what: "" if r_hat <= MIXED else "<= " for what, r_hat in own.items()}
-        sizes = (f"{bound[what]}{row[f'ess_per_step_{what}']:.5f}" for what in own)
+        bound = {w: "" if _has_mixed(row, w) else "<= " for w in ("parameters", "function")}
+        sizes = (f"{mark}{row[f'ess_per_step_{what}']:.5f}" for what, mark in bound.items())
         lines.append(
             f"| {row['network']} | {row['width']} | {row['n_train']} | {row['noise']:g} | "
             f"{row['method']} | {' | '.join(sizes)} | "
             f"{bound['function']}{row['ess_per_second_function']:.3g} | "
-            f"{own['parameters']:.3f} | {own['function']:.3f} | {row['acceptance']:.2f} | "
+            f"{row['r_hat_parameters']:.3f} | {row['r_hat_function']:.3f} | "
+            f"{row['acceptance']:.2f} | "
             f"{row['gradient_ms']:.3g} |"
         )
     return "\n".join(lines)
@@ -138,13 +143,12 @@ def plot_lines(lines: dict[str, tuple[str, list[Row]]], path: Path) -> None:
     axes = figure.subplots(len(lines), len(PANELS), squeeze=False)
     for row_axes, (title, (x, rows)) in zip(axes, lines.items(), strict=True):
         for axis, (column, what) in zip(row_axes, PANELS, strict=True):
+            quantity = "parameters" if column.endswith("parameters") else "function"
             for method, (colour, marker) in STYLES.items():
                 points = sorted((r for r in rows if r["method"] == method), key=lambda r: r[x])
                 axis.plot([r[x] for r in points], [r[column] for r in points], color=colour, lw=1)
                 for r in points:
-                    quantity = "parameters" if column.endswith("parameters") else "function"
-                    mixed = r[f"r_hat_{quantity}"] <= MIXED
-                    face = colour if mixed else "white"
+                    face = colour if _has_mixed(r, quantity) else "white"
                     axis.plot(r[x], r[column], marker, color=colour, mfc=face, ms=5)
                 axis.plot([], [], f"{marker}-", color=colour, label=method)
             axis.set_xscale("log", base=10 if x == "noise" else 2)

@@ -70,8 +70,8 @@ class Sweep:
 
     def forget(self, cell: Cell) -> None:
         """Leave out what is there of a cell, which is measured again."""
-        for method in self.done(cell):
-            key = (self.settings, *cell, method)
+        for row in self.done(cell).values():
+            key = self._key(row)
             self._own.pop(key, None)
             del self._all[key]
 

@@ -31,6 +31,7 @@ from experiments import _tasks
 from experiments._budget import run_of_budget
 from experiments._options import folder, positive, whole
 from experiments._plot import save
+from experiments._splits import mean_and_error, with_error
 from experiments._sweep import Sweep
 from experiments.predictive_quality import (
     LOADERS,
@@ -140,8 +141,7 @@ def above_ours(rows: list[Row], data: str, steps: int, method: str) -> tuple[flo
     }
     splits = sorted(split for split, name in nll if name == method)
     difference = np.array([nll[split, method] - nll[split, OURS] for split in splits])
-    error = difference.std(ddof=1) / len(splits) ** 0.5 if len(splits) > 1 else np.nan
-    return float(difference.mean()), float(error)
+    return mean_and_error(difference)
 
 
 def table(rows: list[Row]) -> str:
@@ -157,14 +157,10 @@ def table(rows: list[Row]) -> str:
         differences = (above_ours(rows, data, steps, method) for method in STANDARD)
         lines.append(
             f"| {data} | {steps} | {gradients:,.0f} | {nll:.4f} | "
-            + " | ".join(_with_error(*difference) for difference in differences)
+            + " | ".join(with_error(*difference, "+.4f") for difference in differences)
             + " |"
         )
     return "\n".join(lines)
-
-
-def _with_error(mean: float, error: float) -> str:
-    return f"{mean:+.4f}" if np.isnan(error) else f"{mean:+.4f} ± {error:.4f}"
 
 
 def line(row: Row) -> str:

@@ -50,6 +50,7 @@ from experiments import _ensemble, _tasks
 from experiments._budget import gradients_of, run_of_budget
 from experiments._options import folder, whole
 from experiments._plot import save
+from experiments._splits import mean_and_error, with_error
 from experiments._stacking import bootstrap_stacked
 from experiments._sweep import Sweep
 
@@ -361,9 +362,7 @@ def _column(rows: list[Row], name: str, method: str, column: str) -> np.ndarray:
 
 
 def _with_error(values: np.ndarray) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.3f}"
-    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+    return with_error(*mean_and_error(values), ".3f")
 
 
 def table_line(row: Row) -> str:

@@ -2,13 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeGuard
 
 from bnnsample._arguments import checked_index, checked_number, shown
 from bnnsample.models._model import Width
-
-# Sequences that are no sequence of ints.
-TEXTS = (str, bytes, bytearray)
 
 
 def check_standard_deviation(name: str, value: float, positive: bool = False) -> None:
@@ -27,13 +24,17 @@ def checked_depth(depth: SupportsIndex) -> int:
     return depth
 
 
+def _is_per_layer(width: Width) -> TypeGuard[Sequence[int]]:
+    return isinstance(width, Sequence) and not isinstance(width, (str, bytes, bytearray))
+
+
 def checked_width(width: Width) -> int | tuple[int, ...]:
     """``width`` of a model whose depth is its own affair: an int, or as many as there are.
 
     Raises:
         TypeError, ValueError: as ``widths_of``, or a sequence of none.
     """
-    if isinstance(width, Sequence) and not isinstance(width, TEXTS):
+    if _is_per_layer(width):
         if not width:
             raise ValueError("width has 0 entries; expected an int or one int per layer")
         return widths_of(width, len(width))
@@ -48,7 +49,7 @@ def widths_of(width: Width, depth: int) -> tuple[int, ...]:
         ValueError: a width below 1 or beyond 2**31, or a sequence whose length is not ``depth``.
     """
     try:
-        if isinstance(width, Sequence) and not isinstance(width, TEXTS):
+        if _is_per_layer(width):
             widths = tuple(checked_index("width", w) for w in width)
         else:
             widths = (checked_index("width", width),) * depth
