@@ -14,6 +14,18 @@ KERNELS = (
     "unitwise",
 )
 
+ARGUMENTS = r"^Args:\n(?:    .*\n?|\n)+"
+JOINT = r"^    ((?:\w+, )+\w+): (.*(?:\n(?:     .*)?)*)"
+
+
+def _one_by_one(section: re.Match[str]) -> str:
+    """Arguments that share one description, each with it."""
+
+    def split(joint: re.Match[str]) -> str:
+        return "\n".join(f"    {name}: {joint[2]}" for name in joint[1].split(", "))
+
+    return re.sub(JOINT, split, section[0], flags=re.MULTILINE)
+
 
 class Docstrings(griffe.Extension):
     """Roles of reStructuredText become code, and kernels have their functions' docstrings."""
@@ -24,7 +36,8 @@ class Docstrings(griffe.Extension):
             text = re.sub(r"::\n\n(?= )", ":\n\n", text)
             # Names of one description that go on in the next line.
             several = r"^( +(?:\w+, )+\w+,)\n +((?:\w+, )*\w+: )"
-            obj.docstring.value = re.sub(several, r"\1 \2", text, flags=re.MULTILINE)
+            text = re.sub(several, r"\1 \2", text, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(ARGUMENTS, _one_by_one, text, flags=re.MULTILINE)
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         """``kernels.pcn`` is an object of BlackJAX's that calls ``_pcn.as_top_level_api``."""

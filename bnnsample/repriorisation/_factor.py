@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.lax.linalg import cholesky, triangular_solve
+from jax.typing import ArrayLike
 
 from bnnsample.repriorisation._condition import explain
 
@@ -35,7 +36,7 @@ def choose_side(P: Array, side: Side) -> bool:
     return P.shape[1] <= P.shape[0] if side == "auto" else side == "parameters"
 
 
-def whiten(psi: Array, y: Array, scale) -> tuple[Array, Array, Array]:
+def whiten(psi: Array, y: Array, scale: ArrayLike) -> tuple[Array, Array, Array]:
     """``(Psi / scale, y / scale, log scale summed over data)``, with ``y`` as ``[n, d]``.
 
     Raises:
@@ -53,7 +54,7 @@ def whiten(psi: Array, y: Array, scale) -> tuple[Array, Array, Array]:
     return P, y / column, log_scale
 
 
-def whiten_features(psi: Array, scale) -> tuple[Array, Array]:
+def whiten_features(psi: Array, scale: ArrayLike) -> tuple[Array, Array]:
     """``Psi / scale`` and the scale as a scalar or a column ``[n, 1]``; errors as ``whiten``."""
     psi = jnp.asarray(psi)
     if not jnp.issubdtype(psi.dtype, jnp.floating):
@@ -91,7 +92,7 @@ def _square_jvp(primals, tangents):
     return A @ A.T, half + half.T
 
 
-def factorise(psi: Array, scale, side: Side = "auto") -> Factor:
+def factorise(psi: Array, scale: ArrayLike, side: Side = "auto") -> Factor:
     """The factor that the functions of this module share.
 
     Args:
@@ -103,7 +104,7 @@ def factorise(psi: Array, scale, side: Side = "auto") -> Factor:
     return _factor_of(P, side)
 
 
-def condition(psi: Array, y: Array, scale, side: Side = "auto") -> tuple[Factor, Array]:
+def condition(psi: Array, y: Array, scale: ArrayLike, side: Side = "auto") -> tuple[Factor, Array]:
     """The factor and the whitened targets ``y / scale`` as ``[n, d]``; errors as ``whiten``."""
     P, z, _ = whiten(psi, y, scale)
     return _factor_of(P, side), z

@@ -11,6 +11,7 @@ sides differ by a rotation; both push N(0, I) to the posterior of the readout.
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from bnnsample.repriorisation._factor import (
     Factor,
@@ -24,7 +25,7 @@ from bnnsample.repriorisation._factor import (
 )
 
 
-def forward(phi: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array:
+def forward(phi: Array, psi: Array, y: Array, scale: ArrayLike, side: Side = "auto") -> Array:
     """The readout ``W = mu + A phi``.
 
     Args:
@@ -41,7 +42,7 @@ def forward(phi: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Arr
     return W.reshape(phi.shape)
 
 
-def inverse(W: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array:
+def inverse(W: Array, psi: Array, y: Array, scale: ArrayLike, side: Side = "auto") -> Array:
     """The repriorised readout ``phi = A^{-1} (W - mu)``; arguments as in ``forward``."""
     factor, z = condition(psi, y, scale, side)
     readout = _as_matrix(W, factor, z)
@@ -50,7 +51,7 @@ def inverse(W: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array
     return phi.reshape(W.shape)
 
 
-def log_det(psi: Array, scale, num_outputs: int, side: Side = "auto") -> Array:
+def log_det(psi: Array, scale: ArrayLike, num_outputs: int, side: Side = "auto") -> Array:
     """``log |det dW / dphi| = -num_outputs * sum log diag L`` of the map over all outputs."""
     factor = factorise(psi, scale, side)
     value = -num_outputs * jnp.sum(jnp.log(jnp.diagonal(factor.L)))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.lax.linalg import cholesky
+from jax.typing import ArrayLike
 
 from bnnsample.repriorisation._factor import (
     Side,
@@ -18,7 +19,7 @@ from bnnsample.repriorisation._factor import (
 )
 
 
-def log_marginal_likelihood(psi: Array, y: Array, scale, side: Side = "auto") -> Array:
+def log_marginal_likelihood(psi: Array, y: Array, scale: ArrayLike, side: Side = "auto") -> Array:
     """``log N(y; 0, Psi Psi^T + diag(scale^2))`` summed over outputs: the readout integrated out.
 
     Rasmussen and Williams 2006, eq. 5.8, with the empirical NNGP kernel ``Psi Psi^T`` as the

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from bnnsample.repriorisation._factor import (
     Factor,
@@ -15,7 +16,7 @@ from bnnsample.repriorisation._factor import (
 )
 
 
-def draw_readout(key: Array, psi: Array, y: Array, scale, side: Side = "auto") -> Array:
+def draw_readout(key: Array, psi: Array, y: Array, scale: ArrayLike, side: Side = "auto") -> Array:
     """One exact draw of the readout ``W [p, d]`` from its posterior given the features.
 
     On the data side ``W = phi + P^T (I + P P^T)^{-1} (y / scale - P phi - eps)`` with ``phi``
@@ -46,7 +47,7 @@ def draw_from_factor(key: Array, factor: Factor, z: Array) -> Array:
 
 
 def predict(
-    psi_new: Array, psi: Array, y: Array, scale, side: Side = "auto"
+    psi_new: Array, psi: Array, y: Array, scale: ArrayLike, side: Side = "auto"
 ) -> tuple[Array, Array]:
     """Mean and variance of the noise-free function at new inputs, given the hidden layers.
 

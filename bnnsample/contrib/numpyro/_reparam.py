@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
+from jax.typing import ArrayLike
 from numpyro.infer.reparam import Reparam
 
 from bnnsample.contrib.numpyro._map import Surrogate, gaussian_prior, readout_of
@@ -26,7 +27,15 @@ class Readout(dist.Independent):
 
     pytree_data_fields = ("features", "observation", "scale")
 
-    def __init__(self, features, num_outputs: int | None = None, *, std=1.0, observation, scale):
+    def __init__(
+        self,
+        features: ArrayLike,
+        num_outputs: int | None = None,
+        *,
+        std: ArrayLike = 1.0,
+        observation: ArrayLike | None,
+        scale: ArrayLike | None,
+    ):
         features = jnp.asarray(features)
         if features.ndim != 2:
             raise ValueError(f"features must have shape [n, p], got {features.shape}")
