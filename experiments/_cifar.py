@@ -8,6 +8,10 @@ import numpy as np
 
 TRAINING = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = "test_batch"
+EXPECTED = (
+    "the folder cifar-10-batches-py of CIFAR-10's Python version, with "
+    f"{', '.join((*TRAINING, TEST))}"
+)
 SHAPE = (3, 32, 32)
 # What an array is pickled with, by NumPy of today and of 2009.
 _ALLOWED = {
@@ -26,15 +30,16 @@ def load_cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
         FileNotFoundError: a file that is missing, and which are expected.
         ValueError: one that is not a batch of CIFAR-10.
     """
-    missing = [name for name in (*TRAINING, TEST) if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} has no {missing[0]}: expected the folder cifar-10-batches-py of CIFAR-10's "
-            f"Python version, with {', '.join((*TRAINING, TEST))}"
-        )
+    if missing := first_missing(folder):
+        raise FileNotFoundError(f"{folder} has no {missing}: expected {EXPECTED}")
     batches = [_batch(folder / name) for name in TRAINING]
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return images, labels, *_batch(folder / TEST)
+
+
+def first_missing(folder: Path) -> str | None:
+    """The name of a batch that is not there; None: all are."""
+    return next((name for name in (*TRAINING, TEST) if not (folder / name).is_file()), None)
 
 
 def _batch(path: Path) -> tuple[np.ndarray, np.ndarray]:

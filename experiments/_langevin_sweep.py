@@ -39,7 +39,7 @@ def parser_of(text: str, name: str) -> argparse.ArgumentParser:
     """Options that both sweeps have."""
     parser = argparse.ArgumentParser(description=text.split("\n", maxsplit=1)[0])
     parser.add_argument("--data", choices=("digits", "cifar10"), default="digits")
-    parser.add_argument("--data-dir", type=folder, help="cifar-10-batches-py, for --data cifar10")
+    parser.add_argument("--data-dir", type=Path, help="cifar-10-batches-py, for --data cifar10")
     parser.add_argument("--gradients", type=whole(100), help="per chain and measurement")
     parser.add_argument(
         "--longest", type=whole(100), help="gradients per chain up to which what has not mixed runs"

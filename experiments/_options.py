@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bnnsample._settings import PACKAGES, _version
+from experiments._cifar import EXPECTED, first_missing
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -48,9 +49,13 @@ def folder(text: str) -> Path:
 def check_data_dir(
     parser: argparse.ArgumentParser, data: Collection[str], data_dir: Path | None
 ) -> None:
-    """End the program where CIFAR-10 is asked for without its folder."""
-    if "cifar10" in data and data_dir is None:
-        parser.error("--data cifar10 needs --data-dir, the folder cifar-10-batches-py")
+    """End the program where CIFAR-10 is asked for without its folder, or a file is missing."""
+    if "cifar10" not in data:
+        return
+    if data_dir is None:
+        parser.error(f"--data cifar10 needs --data-dir, {EXPECTED}")
+    if missing := first_missing(data_dir):
+        parser.error(f"--data-dir {data_dir} has no {missing}: expected {EXPECTED}")
 
 
 def write_settings(path: Path, options: argparse.Namespace) -> None:

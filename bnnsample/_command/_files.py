@@ -6,7 +6,9 @@ from pathlib import Path
 from bnnsample._command._errors import CommandError
 from bnnsample.results._zarr import metadata_of
 
+# What ``run`` writes, beside each other.
 STORE = ".zarr"
+RESULT, PAGE = f"result{STORE}", "report.html"
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -11,8 +11,8 @@ from bnnsample._command._run import run
 
 REFUSED, INTERRUPTED = 2, 130
 _OF_REPORT = (
-    "The report of a run: of a directory that Result.save wrote, or of a checkpoint_dir, also "
-    "while its run goes on or after it was interrupted."
+    "The report of a run: of a directory that the command run or Result.save wrote, or of a "
+    "checkpoint_dir, also while its run goes on or after it was interrupted."
 )
 _OF_RUN = (
     "Run what a TOML file describes in its tables [model], [likelihood], [data] and [run], "

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bnnsample._command._errors import CommandError
-from bnnsample._command._files import refuse_existing, write_text
+from bnnsample._command._files import PAGE, RESULT, refuse_existing, write_text
 from bnnsample.checkpoints._directory import DRAWS, RUN
 from bnnsample.results import Result, load
 from bnnsample.results._zarr import metadata_of
@@ -18,7 +18,7 @@ def report(given: argparse.Namespace) -> None:
     """
     out: Path | None = given.out
     if out is None and given.format == "html":
-        out = Path("report.html")
+        out = Path(PAGE)
     if out is not None:
         refuse_existing(out, given.overwrite)
     text = stored(given.run_dir).report(given.format)
@@ -30,7 +30,7 @@ def report(given: argparse.Namespace) -> None:
 
 
 def stored(path: Path) -> Result:
-    """The result in a directory.
+    """The result in a directory: itself, or beside the page that ``run`` wrote.
 
     Raises:
         CommandError: there is none, or it cannot be read.
@@ -39,6 +39,8 @@ def stored(path: Path) -> Result:
         raise CommandError(f"no run at {path}")
     if not path.is_dir():
         raise CommandError(f"{path} is a file, and a run is a directory")
+    if metadata_of(path / RESULT) is not None:
+        path = path / RESULT
     try:
         if (path / RUN).is_file() and metadata_of(path / DRAWS) is None:
             raise CommandError(

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from bnnsample._command._config import Config, read_config
 from bnnsample._command._errors import REFUSALS, CommandError, one_line
-from bnnsample._command._files import STORE, refuse_existing, write_text
+from bnnsample._command._files import PAGE, RESULT, refuse_existing, write_text
 from bnnsample._processes import is_first
 from bnnsample._run import run as sample
 from bnnsample._warnings import SamplingWarning
 from bnnsample.results import Result
-
-RESULT, PAGE = f"result{STORE}", "report.html"
 
 
 def run(given: argparse.Namespace) -> None:

@@ -185,6 +185,8 @@ def test_a_run_is_called_as_described_and_written(folder, capsys, monkeypatch):
     assert names(folder / "c-run") == ["report.html", "result.zarr"]
     assert bnnsample.load(folder / "c-run" / "result.zarr").report() in printed
     assert "<!DOCTYPE html>" in (folder / "c-run" / "report.html").read_text()
+    assert main(["report", "c-run", "--format", "text"]) == 0
+    assert capsys.readouterr().out in printed
     assert "report.html exists; --overwrite replaces it" in refusal(capsys, "run", "c.toml")
     assert calls == []
     assert main(["run", "c.toml", "--overwrite"]) == 0

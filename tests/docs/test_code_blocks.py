@@ -5,12 +5,15 @@ Every page is a fresh interpreter in an empty folder, without the strictness of 
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from page_blocks import Block, blocks_of, difference
+
+from bnnsample._command._config import read_config
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -61,6 +64,19 @@ def test_page(page, request, tmp_path):
         if block.printed is not None:
             found = difference(block, printed)
             assert found is None, f"line {block.line}: {found}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "guides/long-runs.md"])
+def test_descriptions_of_runs(name, tmp_path):
+    """Blocks of TOML describe runs that can be meant."""
+    (tmp_path / "data.csv").write_text("a,b,y\n1,2,3\n4,5,7\n2,1,0\n")
+    texts = re.findall(r"^```toml\n(.*?)^```$", PAGES[name].read_text(), re.MULTILINE | re.DOTALL)
+    assert texts
+    for text in texts:
+        (tmp_path / "config.toml").write_text(text)
+        config = read_config(tmp_path / "config.toml")
+        assert config.arguments["width"] == 512
+        assert config.likelihood is not None
 
 
 def test_pages_exist():

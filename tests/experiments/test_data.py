@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_cifar_as_shifted_one_hot_regression(batches):
     assert data.x.dtype == data.y.dtype == np.float32
 
 
-def test_files_that_are_missing_are_named(batches, tmp_path):
+def test_files_that_are_missing_are_named(batches, capsys):
     (batches / "data_batch_4").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"no data_batch_4.*cifar-10-batches-py.*test_batch"
@@ -65,8 +66,10 @@ def test_files_that_are_missing_are_named(batches, tmp_path):
         load_cifar10(batches)
     with pytest.raises(ValueError, match="needs data_dir"):
         load("cifar10", 5, seed=0)
-    with pytest.raises(SystemExit):
-        width_scaling.parse(["--data", "cifar10"])
+    for given, said in (([], "needs --data-dir"), (["--data-dir", str(batches)], "data_batch_4")):
+        with pytest.raises(SystemExit):
+            width_scaling.parse(["--data", "cifar10", *given])
+        assert re.search(rf"{said}.*cifar-10-batches-py.*test_batch", capsys.readouterr().err)
 
 
 class Hostile:
