@@ -88,8 +88,13 @@ class SurrogateRepriorised(Posterior):
         """The same posterior with the surrogate fitted to positions ``[chain, ...]``.
 
         To the kernel of their hidden layers and the middle of their unknowns, both averaged over
-        chains.
+        chains. A likelihood that has one of its own keeps that.
         """
+        given = self.likelihood.surrogate(self.y)
+        if given is not None:
+            target, scale = given
+            root = 1 / (scale * jnp.asarray(self.tempering.temperature**0.5, scale.dtype))
+            return dataclasses.replace(self, surrogate=Surrogate(root, target))
         prior = self._output_prior(positions)
 
         middle = jax.tree.map(lambda v: jnp.mean(v, axis=0), positions["unknowns"])

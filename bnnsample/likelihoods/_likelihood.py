@@ -103,6 +103,13 @@ class Likelihood(ABC):
         """The noise standard deviation (scalar or ``[n]``) of an exactly Gaussian likelihood."""
         raise NotImplementedError(f"{type(self).__name__} is not Gaussian")
 
+    def surrogate(self, y: Array) -> tuple[Array, Array] | None:
+        """The Gaussian ``N(target; f, scale^2)`` in its place, ``(target [n, d], scale [n])``.
+
+        None: one is fitted.
+        """
+        del y
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Settings as plain values, for reports and stored results."""

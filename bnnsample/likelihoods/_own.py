@@ -27,7 +27,8 @@ def from_numpyro(
     Args:
         distribution: ``distribution(f [n, d], **unknowns)``, a NumPyro distribution whose draws
             have the shape of the targets, ``[n, t]``, or ``[n]`` where y is given so, for
-            outputs at any number of points. Targets are not standardised.
+            outputs at any number of points. Targets are not standardised; a discrete distribution
+            is given them as whole numbers. The mean of a categorical one is its probabilities.
         num_outputs: outputs ``d`` of the network; default as many as targets.
         unknowns: positive scalars that ``distribution`` takes by name, sampled with the network,
             with their NumPyro priors.
@@ -43,6 +44,7 @@ def from_log_prob(
     unknowns: Mapping[str, dist.Distribution] | None = None,
     sample: Callable[..., Array] | None = None,
     mean: Callable[..., Array] | None = None,
+    surrogate: Callable[[Array], tuple[Array, Array]] | None = None,
 ) -> Likelihood:
     """A likelihood from its log density.
 
@@ -54,11 +56,15 @@ def from_log_prob(
             their NumPyro priors.
         sample: ``sample(key, f, **unknowns) -> [n, t]``; without it no y is drawn.
         mean: ``mean(f, **unknowns) -> [n, k]``, E[y | f]; without it predictions are of ``f``.
+        surrogate: ``surrogate(y) -> (target [n, d], scale [n])``, the Gaussian ``N(target; f,
+            scale^2)`` that is repriorised in the likelihood's place, ``scale`` a standard
+            deviation. Any leaves the posterior exact; without it one is fitted.
     """
-    for name, value in (("log_prob", log_prob), ("sample", sample), ("mean", mean)):
+    functions = {"sample": sample, "mean": mean, "surrogate": surrogate}
+    for name, value in {"log_prob": log_prob, **functions}.items():
         if not (callable(value) or (value is None and name != "log_prob")):
             raise TypeError(f"{name} must be a function, got {type(value).__name__}")
-    return _FromLogProb(log_prob, _outputs(num_outputs), _unknowns(unknowns), sample, mean)
+    return _FromLogProb(log_prob, _outputs(num_outputs), _unknowns(unknowns), **functions)
 
 
 class _Own(Likelihood):
@@ -126,11 +132,13 @@ class _FromNumPyro(_Own):
                 f"{f.shape}, got batch shape {given.batch_shape}, event shape {given.event_shape}"
             )
         self._check_other_points(f, values, shape)
-        inside = np.asarray(given.support(jnp.asarray(y.reshape(shape))))
+        target = jnp.asarray(y.reshape(shape))
+        inside = np.asarray(given.support(target))
         if not inside.all():
             raise ValueError(
                 f"y has values outside the support of {type(given).__name__}: {given.support}"
             )
+        _tried("the density", lambda f: self.log_prob(jnp.asarray(y), f, values), f)
 
     def _check_other_points(self, f: Array, values: Values, shape: tuple[int, ...]) -> None:
         """Predictions are at other points than the data, as many as one likes."""
@@ -159,7 +167,11 @@ class _FromNumPyro(_Own):
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
         def density(y, f):
             given = self._given(f, values)
-            terms = given.log_prob(y.reshape(given.batch_shape + given.event_shape))
+            target = y.reshape(given.batch_shape + given.event_shape)
+            # Targets are floating point, and classes are indices.
+            if given.support.is_discrete:
+                target = target.astype(int)
+            terms = given.log_prob(target)
             return terms.reshape(len(y), -1).sum(1)
 
         return lenient(density)(y, f).astype(f.dtype)
@@ -175,17 +187,33 @@ class _FromNumPyro(_Own):
         return self._moment("variance", f, values)
 
     def _moment(self, name: str, f: Array, values: Values) -> Array | None:
-        try:
-            moment = lenient(lambda f: jnp.asarray(getattr(self._given(f, values), name)))(f)
-        except NotImplementedError:
-            return None
-        return moment.reshape(len(f), -1).astype(f.dtype)
+        def moment(f, values):
+            return jnp.asarray(_moment_of(self._given(f, values), name))
+
+        # Whether there is one, which NumPyro says by a NaN: at outputs that are numbers.
+        with jax.ensure_compile_time_eval():
+            zero = jnp.zeros((), f.dtype)
+            middle = {name: unknown.value(zero) for name, unknown in self._unknowns.items()}
+            try:
+                if jnp.any(jnp.isnan(lenient(moment)(jnp.zeros(f.shape, f.dtype), middle))):
+                    return None
+            except NotImplementedError:
+                return None
+        return lenient(lambda f: moment(f, values))(f).reshape(len(f), -1).astype(f.dtype)
+
+
+def _moment_of(given: dist.Distribution, name: str) -> Array:
+    """``mean`` or ``variance``; of classes, as whether each is the one."""
+    if isinstance(given, dist.CategoricalProbs | dist.CategoricalLogits):
+        return given.probs if name == "mean" else given.probs * (1 - given.probs)
+    return getattr(given, name)
 
 
 class _FromLogProb(_Own):
-    def __init__(self, log_prob, num_outputs, unknowns, sample, mean):
+    def __init__(self, log_prob, num_outputs, unknowns, sample, mean, surrogate):
         super().__init__(num_outputs, unknowns)
         self._log_prob, self._sample, self._mean = log_prob, sample, mean
+        self._surrogate = surrogate
 
     def _of_vector(self, is_vector: bool) -> "_FromLogProb":
         return self
@@ -241,6 +269,19 @@ class _FromLogProb(_Own):
                     f"{type(got).__name__ if shape is None else shape}"
                 )
 
+        if self._surrogate is not None:
+            _check_surrogate(*self._given_surrogate(jnp.asarray(y)), (*y.shape[:1], f.shape[1]))
+
+    def _given_surrogate(self, y: Array) -> tuple[Array, Array]:
+        def pair(y):
+            target, scale = self._surrogate(y)
+            return jnp.asarray(target, y.dtype), jnp.asarray(scale, y.dtype)
+
+        return _tried("surrogate", pair, y)
+
+    def surrogate(self, y: Array) -> tuple[Array, Array] | None:
+        return None if self._surrogate is None else self._given_surrogate(y)
+
     def log_prob(self, y: Array, f: Array, values: Values) -> Array:
         own = self._own_values(values)
         return lenient(lambda y, f: self._log_prob(y, f, **own))(y, f).astype(f.dtype)
@@ -260,6 +301,16 @@ class _FromLogProb(_Own):
 
     def variance(self, f: Array, values: Values, at_data: bool) -> None:
         return None
+
+
+def _check_surrogate(target: Array, scale: Array, shape: tuple[int, int]) -> None:
+    if (target.shape, scale.shape) != (shape, shape[:1]):
+        raise ValueError(
+            f"surrogate(y) must return a target {shape} and a scale {shape[:1]}, "
+            f"got {target.shape} and {scale.shape}"
+        )
+    if not (jnp.all(jnp.isfinite(target)) and jnp.all((scale > 0) & (scale < jnp.inf))):
+        raise ValueError("surrogate(y) must return finite targets and positive, finite scales")
 
 
 def _tried(name: str, fn: Callable[..., Any], *arguments: Any) -> Any:

@@ -181,6 +181,36 @@ def test_moments_that_do_not_exist_are_none():
     own = from_log_prob(lambda y, f: -jnp.sum((y - f) ** 4, axis=1))
     assert own.mean(f, {}) is None
     assert own.sample(jax.random.key(0), f, {}, True) is None
+    cauchy = from_numpyro(dist.Cauchy, unknowns={"scale": dist.HalfNormal()})
+    at = jax.jit(
+        lambda f, s: (cauchy.mean(f, {"scale": s}), cauchy.variance(f, {"scale": s}, True))
+    )
+    assert at(f, 1.0) == (None, None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector", [True, False])
+def test_classes_of_numpyro_are_those_of_categorical(vector, dtype):
+    codes = np.array([0, 2, 1, 1])
+    f = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), dtype)
+    logits = (lambda f: f) if vector else (lambda f: f[:, None])
+    own = from_numpyro(lambda f: dist.Categorical(logits=logits(f)), num_outputs=3)
+    own, y, _ = own.prepared(codes if vector else codes[:, None], 4)
+    theirs, _, _ = Categorical().prepared(codes, 4)
+    y, tolerance = jnp.asarray(y, dtype), 1e-12 if dtype == np.float64 else 1e-5
+    for given in (own, theirs):
+        slope = jax.grad(lambda f, given=given: given.log_prob(y, f, {}).sum())(f)
+        found = (
+            given.log_prob(y, f, {}), slope, given.mean(f, {}),
+            jnp.broadcast_to(given.variance(f, {}, True), f.shape),
+        )  # fmt: skip
+        assert {a.dtype for a in found} == {f.dtype}
+        if given is own:
+            expected = found
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance), expected, found)
+    assert own.sample(jax.random.key(0), f, {}, True).shape == (4, 1)
+    with pytest.raises(ValueError, match="outside the support"):
+        own.prepared(codes + 1 if vector else codes[:, None] + 1, 4)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,23 @@ CASES = {
     "laplace": (likelihoods.Laplace(0.5), REAL),
     "heteroscedastic": (likelihoods.HeteroscedasticGaussian(), REAL),
     "numpyro": (likelihoods.from_numpyro(lambda f: dist.Logistic(f[:, 0], 0.4)), REAL),
+    "numpyro classes": (
+        likelihoods.from_numpyro(lambda f: dist.Categorical(logits=f), num_outputs=3),
+        np.array([1, 2, 0, 1, 1]),
+    ),
     "log_prob": (
         likelihoods.from_log_prob(
             lambda y, f, width: jnp.sum(-jnp.log1p((y - f) ** 2 / width) - jnp.log(width), 1),
             unknowns={"width": dist.HalfNormal(1.0)},
             mean=lambda f, width: f,
+        ),
+        REAL,
+    ),
+    "own surrogate": (
+        likelihoods.from_log_prob(
+            lambda y, f: -jnp.sum(jnp.abs(y - f), axis=1) / 0.5,
+            mean=lambda f: f,
+            surrogate=lambda y: (0.8 * y, jnp.full(len(y), 0.6)),
         ),
         REAL,
     ),
@@ -216,6 +228,19 @@ WRONG = [
         REAL,
         r"mean.*\[n, k\].*\(\)",
     ),
+    *(
+        (
+            likelihoods.from_log_prob(lambda y, f: -f[:, 0], surrogate=pair),
+            REAL,
+            f"surrogate.*{said}",
+        )
+        for pair, said in (
+            (lambda y: y, "unpack"),
+            (lambda y: (y, y), r"\(5, 1\).*\(5,\)"),
+            (lambda y: (y, 0 * y[:, 0]), "positive"),
+            (lambda y: (y / 0, 1 + 0 * y[:, 0]), "finite"),
+        )
+    ),
     (
         likelihoods.from_numpyro(lambda f: dist.Normal(f[:, 0], np.arange(1.0, 6.0))),
         REAL,
@@ -252,6 +277,7 @@ def test_targets_that_do_not_fit_are_refused(likelihood, y, message):
         (lambda: likelihoods.Categorical([0, 0]), "distinct"),
         (lambda: likelihoods.Bernoulli([0, 1, 2]), "two classes"),
         (lambda: likelihoods.from_numpyro(3), "function"),
+        (lambda: likelihoods.from_log_prob(lambda y, f: f, surrogate=3), "surrogate.*function"),
         (lambda: likelihoods.from_numpyro(lambda f: f, num_outputs=0), "num_outputs"),
         (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns={"a": 3}), "unknowns"),
         (lambda: likelihoods.from_log_prob(lambda y, f: f, unknowns=[3]), "unknowns"),

@@ -10,6 +10,7 @@ import scipy.stats as st
 
 from bnnsample import likelihoods, models, repriorisation
 from bnnsample.coordinates import Standard, SurrogateRepriorised, chosen
+from bnnsample.coordinates._tempering import Tempering
 from bnnsample.repriorisation._factor import condition
 from bnnsample.repriorisation._image import image_of
 from bnnsample.surrogates import FeaturePrior, KernelPrior, Surrogate, fit
@@ -29,6 +30,10 @@ LIKELIHOODS = {
     "laplace": (likelihoods.Laplace(0.4), REAL),
     "heteroscedastic": (likelihoods.HeteroscedasticGaussian(), REAL[:, 0]),
     "numpyro": (likelihoods.from_numpyro(lambda f: dist.Normal(f, 0.3)), REAL),
+    "numpyro_classes": (
+        likelihoods.from_numpyro(lambda f: dist.Categorical(logits=f), num_outputs=3),
+        np.array([0, 2, 1, 1, 0, 2]),
+    ),
     "log_prob": (
         likelihoods.from_log_prob(
             lambda y, f, width: -jnp.sum(jnp.logaddexp(y - f, f - y), axis=1) * width,
@@ -133,6 +138,22 @@ def test_rebase_keeps_the_network(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), parameters, expected)
     # And with it the density of the network, as the Jacobians change.
     assert float(new.potential(moved)) != pytest.approx(float(old.potential(position)))
+
+
+def test_a_surrogate_of_the_users_own():
+    """It is kept, and as cold as the likelihood it stands for."""
+    own = likelihoods.from_log_prob(
+        lambda y, f: -jnp.sum(jnp.abs(y - f), axis=1),
+        surrogate=lambda y: (2 * y, 0.5 + jnp.arange(len(y))),
+    )
+    posterior = build(Standard, "laplace", 11)
+    posterior = SurrogateRepriorised(
+        MODEL, own, 11, posterior.x, posterior.y, tempering=Tempering(0.25, "likelihood")
+    )
+    positions = jax.vmap(posterior.prior_draw)(jax.random.split(jax.random.key(0), 2))
+    found = jax.jit(posterior.fitted)(positions).surrogate
+    np.testing.assert_allclose(found.target, 2 * REAL, rtol=1e-12)
+    np.testing.assert_allclose(1 / found.root, 0.5 * (0.5 + np.arange(N)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
