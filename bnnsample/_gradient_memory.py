@@ -1,15 +1,19 @@
-"""What one gradient of a posterior takes, by abstract evaluation."""
+"""What one gradient of a posterior takes, and a surrogate's fit, by abstract evaluation."""
 
 from typing import Any
 
 import jax
 
 from bnnsample.coordinates import Posterior
+from bnnsample.surrogates._fit import num_drawn
 
 # Measured, of compiled gradients: matrices of the smaller side of the features, arrays of the
 # features' size, and copies of what every layer with weights puts out. Within a factor of two of
 # XLA's own count for mlp, cnn and resnet in collapsed coordinates, and above it.
 MATRICES, FEATURES, OUTPUTS = 6, 4, 3
+# Of the fit: matrices of the smaller side of the features of all chains, arrays of the features'
+# size, and of what is drawn.
+FIT_MATRICES, FIT_FEATURES, DRAWN = 2, 4, 2
 WEIGHTED = ("dot_general", "conv_general_dilated")
 
 
@@ -23,11 +27,16 @@ def gradient_bytes(posterior: Posterior, position: Any) -> int:
     traced, shape = jax.make_jaxpr(posterior.features, return_shape=True)(position, posterior.x)
     n, p = shape.shape
     side, itemsize = min(n, p), posterior.y.dtype.itemsize
-    if posterior.is_fitted:
-        # A surrogate is fitted to a mean kernel of the outputs.
-        side = n
     readout = (MATRICES * side * side + FEATURES * n * p) * itemsize
     return readout + OUTPUTS * _weighted_bytes(traced.jaxpr)
+
+
+def surrogate_bytes(posterior: Posterior, position: Any, num_chains: int) -> int:
+    """Bytes of temporary arrays of the fit of a posterior's surrogate, to all chains at once."""
+    n, p = jax.eval_shape(posterior.features, position, posterior.x).shape
+    side, d = min(n, num_chains * p), posterior.num_outputs
+    size = FIT_MATRICES * side * side + FIT_FEATURES * n * side + DRAWN * num_drawn(n, d) * n * d
+    return size * posterior.y.dtype.itemsize
 
 
 def _weighted_bytes(jaxpr: Any) -> int:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bnnsample._arguments import shown
-from bnnsample._gradient_memory import gradient_bytes
+from bnnsample._gradient_memory import gradient_bytes, surrogate_bytes
 from bnnsample.chains import _keep
 from bnnsample.chains._devices import CHAINS, Devices
 from bnnsample.chains._keep import DEVICE_BUFFER_BYTES, KeepPlan, tree_bytes
@@ -37,8 +37,8 @@ class MemoryPlan:
         kept: of whole parameter draws.
         host: on the host: ``draws`` (of a stream its buffers), ``parameters``, ``prior``,
             ``moments``.
-        device: on the device at most, over all chains: ``gradient`` (estimated), ``states``,
-            ``moments``, ``buffers``, ``prior``, ``data``.
+        device: on the device at most, over all chains: ``gradient`` and ``surrogate``, its fit
+            (estimated), ``states``, ``moments``, ``buffers``, ``prior``, ``data``.
         shared: device and host are one: CPU.
         own_share: of ``device``, what is on this process's devices.
     """
@@ -106,6 +106,7 @@ def plan_memory(
     moved = tree_bytes(position)
     shared = devices.platform == "cpu"
     at_once = min(chains, devices.mesh.shape[CHAINS]) if shared else chains
+    fit = surrogate_bytes(posterior, position, chains) if posterior.is_fitted else 0
     return MemoryPlan(
         draws,
         kept,
@@ -118,6 +119,7 @@ def plan_memory(
         },
         device={
             "gradient": (gradient_bytes(posterior, position) + MOVED * moved) * at_once,
+            "surrogate": fit,
             "states": STATE * moved * chains,
             "moments": MOMENTS * parameters,
             "buffers": buffers,
@@ -234,12 +236,16 @@ def _said(
         )
     if part == "parameters":
         return f"keep={keep!r} needs {shown_bytes(size)} for whole parameter draws"
-    if part == "gradient":
+    if part in ("gradient", "surrogate"):
         position = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
         n, p = jax.eval_shape(posterior.features, position, posterior.x).shape
+        what = {
+            "gradient": "one gradient of every chain that moves at once",
+            "surrogate": f"a Gaussian surrogate's fit to num_chains={chains}",
+        }[part]
         return (
             f"data of {n:,} points and {p:,} features (width={shown(posterior.width)}) need about "
-            f"{shown_bytes(size)} for one gradient of every chain that moves at once"
+            f"{shown_bytes(size)} for {what}"
         )
     what = {
         "states": "the states",
@@ -262,6 +268,6 @@ def _cheaper(part: str, memory: MemoryPlan, keep: str, streams: bool) -> list[st
         return options
     if part == "parameters":
         return ["keep='auto', which thins to 256 MiB" if keep == "all" else "keep='none'"]
-    if part == "gradient":
+    if part in ("gradient", "surrogate"):
         return [ALL_DATA]
     return ["fewer num_chains or a smaller width"]

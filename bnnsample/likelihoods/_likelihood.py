@@ -109,6 +109,7 @@ class Likelihood(ABC):
         None: one is fitted.
         """
         del y
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

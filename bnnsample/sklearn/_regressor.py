@@ -38,7 +38,8 @@ class BNNRegressor(RegressorMixin, BNNEstimator):
     X ``[n, ...]`` keeps float32 and, in JAX's 64-bit mode, float64; outside that mode, float64
     becomes float32. Sample weights are not supported. A fitted estimator can be pickled where its
     model can: ``mlp``, ``cnn`` and ``resnet`` with a named activation always, ``from_functions``
-    of functions that can.
+    of functions that can, modules of Flax and Equinox by cloudpickle, which is what ``n_jobs`` of
+    scikit-learn takes.
     """
 
     def __sklearn_tags__(self):

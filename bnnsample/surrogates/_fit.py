@@ -18,6 +18,11 @@ NUM_DRAWN, FEWEST, MOST = 2**20, 16, 256
 LEAST_INFORMATION, MOST_INFORMATION = 1e-3, 1e5
 
 
+def num_drawn(num_points: int, num_outputs: int) -> int:
+    """Draws of each output in an iteration."""
+    return max(FEWEST, min(MOST, NUM_DRAWN // (num_points * num_outputs)))
+
+
 def fit(log_prob: Callable[[Array], Array], prior: Prior, num_outputs: int) -> Surrogate:
     """Variational Gaussian approximation with one precision per point.
 
@@ -43,7 +48,7 @@ def fit(log_prob: Callable[[Array], Array], prior: Prior, num_outputs: int) -> S
     prior_variance = prior.variance
     n, dtype, limits = len(prior_variance), prior_variance.dtype, jnp.finfo(prior_variance.dtype)
     least_variance = jnp.maximum(limits.eps * prior_variance, limits.tiny)
-    half = max(FEWEST, min(MOST, NUM_DRAWN // (n * num_outputs))) // 2
+    half = num_drawn(n, num_outputs) // 2
     noise = jax.random.normal(jax.random.key(0), (half, n, num_outputs), dtype)
     noise = jnp.concatenate([noise, -noise])
     prior_variance = jnp.maximum(prior_variance, limits.tiny)

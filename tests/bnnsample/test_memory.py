@@ -7,12 +7,12 @@ from test_results_record import make_record
 
 import bnnsample
 from bnnsample import _memory_plan
-from bnnsample._gradient_memory import gradient_bytes
+from bnnsample._gradient_memory import gradient_bytes, surrogate_bytes
 from bnnsample.chains import _keep
 from bnnsample.chains._devices import one_device
 from bnnsample.chains._program import Program
-from bnnsample.coordinates import COORDINATES
-from bnnsample.likelihoods import Bernoulli, Gaussian
+from bnnsample.coordinates import COORDINATES, SurrogateRepriorised
+from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian
 from bnnsample.models import cnn, mlp
 from bnnsample.results import Result, _quantiles
 
@@ -120,6 +120,22 @@ def test_a_gradient_needs_about_what_is_said(model, shape, n, width):
     program = jax.jit(jax.value_and_grad(posterior.potential)).lower(position).compile()
     needed = program.memory_analysis().temp_size_in_bytes
     assert 0.8 * needed < gradient_bytes(posterior, position) < 3 * needed
+
+
+@pytest.mark.optimized
+@pytest.mark.parametrize(("n", "width"), [(600, 256), (4000, 64)])
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Categorical()])
+def test_a_fit_needs_about_what_is_said(likelihood, n, width):
+    """By the kernel of all points, and by features where chains together have fewer."""
+    likelihood, y, _ = likelihood.prepared(np.arange(n) % 2, n)
+    x = RNG.normal(size=(n, 8)).astype(np.float32)
+    posterior = SurrogateRepriorised(mlp(1), likelihood, width, x, y.astype(np.float32))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 4))
+    positions = jax.eval_shape(jax.vmap(posterior.prior_draw), keys)
+    program = jax.jit(posterior.fitted).lower(positions).compile()
+    needed = program.memory_analysis().temp_size_in_bytes
+    one = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
+    assert 0.6 * needed < surrogate_bytes(posterior, one, 4) < 3 * needed
 
 
 def test_quantiles_take_points_in_blocks(monkeypatch):

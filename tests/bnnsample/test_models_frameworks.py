@@ -1,5 +1,6 @@
 """One network in Linen, NNX, Equinox and our own layers: one posterior, one chain."""
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,6 +134,16 @@ def test_adapted_runs(name, dtype):
     spread = own.predict(X[:N]).std
     difference = np.abs(own.predict(X[:N]).mean - result.predict(X[:N]).mean)
     assert (difference < spread).all()
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_models_go_to_other_processes(name):
+    """As joblib, and so scikit-learn's ``n_jobs``, sends them."""
+    x, model = jnp.asarray(X[:N]), MODELS[name]
+    parameters = model.init(jax.random.key(3), x, WIDTH, OUTPUTS)
+    copy = cloudpickle.loads(cloudpickle.dumps(model))
+    np.testing.assert_array_equal(copy.apply(parameters, x), model.apply(parameters, x))
+    leaves_equal(copy.init(jax.random.key(3), x, WIDTH, OUTPUTS), parameters, rtol=0)
 
 
 def test_a_trained_network_starts_a_chain():

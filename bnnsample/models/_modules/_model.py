@@ -79,6 +79,19 @@ class ModuleModel(Model):
         return self.split(width, tuple(x.shape[1:]), dtype), width
 
 
+class _Made:
+    """A function whose last results are kept; a copy by pickle begins without."""
+
+    def __init__(self, make: Callable[..., Split]):
+        self.make, self.kept = make, lru_cache(maxsize=16)(make)
+
+    def __call__(self, *given: Any) -> Split:
+        return self.kept(*given)
+
+    def __reduce__(self) -> Any:
+        return _Made, (self.make,)
+
+
 def module_model(
     bind: Callable[[Any, tuple[int, ...], Any], Binding],
     name: str,
@@ -103,8 +116,7 @@ def module_model(
     if readout is not None and not isinstance(readout, str):
         raise TypeError(f"readout must be a path such as 'head/Dense_0', got {readout!r}")
 
-    @lru_cache(maxsize=16)
-    def split(width: Any, shape: tuple[int, ...], dtype: Any) -> Split:
+    def make(width: Any, shape: tuple[int, ...], dtype: Any) -> Split:
         # A module is built with numbers, even where the caller is being traced.
         with jax.ensure_compile_time_eval():
             binding = bind(width, shape, dtype)
@@ -121,6 +133,8 @@ def module_model(
                 f"{readout_bias_std}"
             )
         return result
+
+    split = _Made(make)
 
     def build(values: dict[str, Any]) -> Model:
         rescaled = {name: values[name] for name in own}
