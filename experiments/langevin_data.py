@@ -2,7 +2,10 @@
 
 Reproduces the ablations of Hron et al. 2022 (arXiv:2206.07673): effective samples and R-hat of
 underdamped Langevin in standard and in repriorised coordinates as the data grow in number, and as
-their noise falls. What we found is in ``experiments/README.md``.
+their noise falls. Its theorem is of fixed data and growing width: the gain should shrink as the
+number of points comes near the width, and as the noise leaves less to learn. We found so: digits,
+width 256, along outputs at least 30 times the effective samples with 16 and 64 points, at least 16,
+5.9 and 2.0 times at noise scales .2, .5 and 1; with 256 points neither coordinates had mixed.
 
     python -m experiments.langevin_data --quick
     python -m experiments.langevin_data --width 1024 --n-trains 32 128 512

@@ -4,8 +4,11 @@ Reproduces figure 1 and its companions of Hron et al. 2022 (arXiv:2206.07673): e
 and R-hat of underdamped Langevin, the paper's sampler, along 100 fixed random directions of the
 parameters and of the outputs, in standard and in repriorised coordinates; with the mean acceptance
 and what the map costs per gradient. A step takes one gradient. The paper found up to 50 times the
-effective samples, at all widths, and more the wider the network; what we found is in
-``experiments/README.md``.
+effective samples, at all widths, and more the wider the network.
+
+We found, on digits with one hidden layer, 3.7, 4.0, 13.7 and at least 125 times along outputs at
+widths 64, 128, 256 and 512; along parameters at least 23 and 174 times at 256 and 512, and at 64
+and 128 no gain that chains of 64,000 gradients could show, since neither mixes.
 
     python -m experiments.langevin_width --quick
     python -m experiments.langevin_width --networks fcn-1 --widths 64 256 1024 4096

@@ -18,6 +18,10 @@ shifted one-hot regression), sampled or fitted by
   of microcanonical Langevin after training, of a model of its own with learned noise, one output
   only), or the NNGP of neural-tangents.
 
+We found, at widths 256 to 2048 on three data sets, ours first per gradient and per second in eleven
+of twelve cells, 1.2 to 13 times the next sampler of the same posterior per gradient; on diabetes at
+width 2048 repriorised preconditioned Crank-Nicolson is ahead of ours as it is called by default.
+
     python -m experiments.peers --quick
     python -m experiments.peers --widths 256 512 1024 2048
     python -m experiments.peers --quick --widths 256 1024 --chains-only
