@@ -8,8 +8,8 @@ comes closer to an independent draw as the network widens.
 We found, effective samples of the function per gradient on diabetes: repriorised Langevin .07 to
 .12 at widths 64 to 4096, where HMC at its best has .03 to .04; at 64, 256, 1024 and 4096 collapsed
 and infinite HMC .13, .16, .20 and .35, unit-wise .012, .41, .81 and .93. On digits at width 512
-infinite HMC has at least 26 times those of HMC, 1.7 times those of repriorised Langevin and at least
-200 times those of standard Langevin, the paper's baseline.
+infinite HMC has at least 26 times those of HMC, 1.7 times those of repriorised Langevin and at
+least 200 times those of standard Langevin, the paper's baseline.
 
     python -m experiments.width_scaling --quick
     python -m experiments.width_scaling --data diabetes --widths 512 2048 8192 32768
