@@ -26,6 +26,11 @@ accuracy, expected calibration error of labels; numbers are standardised by the 
 
 Rows already in the CSV of ``--out`` are not measured again. Writes a CSV, a PNG and a JSON of
 settings and versions.
+
+We found no difference between ours and the ensemble that five splits could show: its NLL is above
+ours by .009 +- .009 on diabetes, .001 +- .006 on breast cancer and -.002 +- .003 on digits, at
+width 128. Standard coordinates come within .002 of ours, as they should with tens of thousands of
+gradients: the posterior is one. ``predictive_budget`` asks how soon.
 """
 
 import argparse
@@ -383,7 +388,8 @@ def plot(rows: list[Row], path: Path) -> None:
         values = np.stack([_column(rows, name, method, "nll") for method in methods])
         axis.plot(range(len(methods)), values, color="grey", lw=0.7, alpha=0.6)
         axis.plot(range(len(methods)), values, "o", color="#0b6e4f", ms=4)
-        axis.set_xticks(range(len(methods)), [m.replace(" ", "\n") for m in methods])
+        names_of = [method.replace(" ", "\n") for method in methods]
+        axis.set_xticks(range(len(methods)), names_of, fontsize=8)
         axis.set_title(name, fontsize=10)
         axis.grid(True, axis="y", alpha=0.2)
     figure.axes[0].set_ylabel("negative log predictive density")
