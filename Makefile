@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo docs test test-slow lint types bench figures clean
+.PHONY: demo docs test test-slow lint types bench clean
 
 demo: .venv/installed
 	$(BIN)/python -m experiments.width_scaling --quick --out results/demo
