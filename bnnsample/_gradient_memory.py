@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from bnnsample.chains._start import NUM_FITTED
 from bnnsample.coordinates import Posterior
 from bnnsample.surrogates._fit import num_drawn
 
@@ -32,9 +33,15 @@ def gradient_bytes(posterior: Posterior, position: Any) -> int:
 
 
 def surrogate_bytes(posterior: Posterior, position: Any, num_chains: int) -> int:
-    """Bytes of temporary arrays of the fit of a posterior's surrogate, to all chains at once."""
+    """Bytes of temporary arrays of the fit of a posterior's surrogate: 0 where none is fitted.
+
+    To prior draws first, and then to all chains at once.
+    """
+    given = jax.eval_shape(posterior.likelihood.surrogate, posterior.y)
+    if not posterior.is_fitted or given is not None:
+        return 0
     n, p = jax.eval_shape(posterior.features, position, posterior.x).shape
-    side, d = min(n, num_chains * p), posterior.num_outputs
+    side, d = min(n, max(num_chains, NUM_FITTED) * p), posterior.num_outputs
     size = FIT_MATRICES * side * side + FIT_FEATURES * n * side + DRAWN * num_drawn(n, d) * n * d
     return size * posterior.y.dtype.itemsize
 

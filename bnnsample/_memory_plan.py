@@ -15,6 +15,7 @@ from bnnsample.chains import _keep
 from bnnsample.chains._devices import CHAINS, Devices
 from bnnsample.chains._keep import DEVICE_BUFFER_BYTES, KeepPlan, tree_bytes
 from bnnsample.chains._quantities import NUM_HIDDEN_WEIGHTS, Watch, quantities
+from bnnsample.chains._start import NUM_FITTED
 from bnnsample.coordinates import Posterior, Standard
 from bnnsample.kernels._registry import ALL_DATA
 from bnnsample.results._stream import BUFFER_BYTES
@@ -106,7 +107,7 @@ def plan_memory(
     moved = tree_bytes(position)
     shared = devices.platform == "cpu"
     at_once = min(chains, devices.mesh.shape[CHAINS]) if shared else chains
-    fit = surrogate_bytes(posterior, position, chains) if posterior.is_fitted else 0
+    fit = surrogate_bytes(posterior, position, chains)
     return MemoryPlan(
         draws,
         kept,
@@ -241,7 +242,7 @@ def _said(
         n, p = jax.eval_shape(posterior.features, position, posterior.x).shape
         what = {
             "gradient": "one gradient of every chain that moves at once",
-            "surrogate": f"a Gaussian surrogate's fit to num_chains={chains}",
+            "surrogate": f"a Gaussian surrogate's fit, to {max(chains, NUM_FITTED)} networks",
         }[part]
         return (
             f"data of {n:,} points and {p:,} features (width={shown(posterior.width)}) need about "

@@ -53,6 +53,7 @@ from experiments._methods import BASELINES, best_of_grid, reference_step_size
 from experiments._options import folder, whole
 from experiments._sweep import Sweep
 
+NUM_HELD_OUT = 32
 CASES = {"digits": (1.0, 4.0), "breast_cancer": (1.0, 4.0), "diabetes": (1.0,)}
 
 
@@ -109,8 +110,10 @@ def problem(name: str, options: argparse.Namespace) -> tuple[Data, Likelihood]:
     x, labels = {"digits": load_digits, "breast_cancer": load_breast_cancer}[name](return_X_y=True)
     x = (x - x.mean()) / x.std() if name == "digits" else (x - x.mean(0)) / x.std(0)
     n = options.n_train or 128
+    if n > len(x) - NUM_HELD_OUT:
+        raise SystemExit(f"--n-train: {name} has {len(x)} points, {NUM_HELD_OUT} of them held out")
     order = np.random.default_rng(options.seed).permutation(len(x))
-    train, held_out = order[:n], order[n : n + 32]
+    train, held_out = order[:n], order[n : n + NUM_HELD_OUT]
     family = Categorical() if name == "digits" else Bernoulli()
     likelihood, y, _ = family.prepared(labels[train], n)
     x = x.astype(np.float32)

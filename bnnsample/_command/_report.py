@@ -39,7 +39,7 @@ def stored(path: Path) -> Result:
         raise CommandError(f"no run at {path}")
     if not path.is_dir():
         raise CommandError(f"{path} is a file, and a run is a directory")
-    if metadata_of(path / RESULT) is not None:
+    if (path / RESULT).exists() and not (path / RUN).is_file():
         path = path / RESULT
     try:
         if (path / RUN).is_file() and metadata_of(path / DRAWS) is None:

@@ -27,8 +27,8 @@ def identity_of(
 ) -> Identity:
     """Settings, digests of data, and one of the model and the likelihood as a program.
 
-    The program is the jaxpr of a prior draw's log-likelihood, which tells two functions of the
-    user's apart that have one name, and the arrays that it closes over.
+    The program is the jaxpr of what is asked of the likelihood at a prior draw, which tells two
+    functions of the user's apart that have one name, and the arrays that it closes over.
     """
     return {
         **settings,
@@ -52,8 +52,15 @@ def _program_digest(posterior: Posterior) -> str:
     def program(key, u):
         parameters, values = posterior.prior_parameters(key), values_of(posterior.unknowns, u)
         f = posterior.model.at(values).apply(parameters, posterior.x)
-        density = posterior.likelihood.log_prob(posterior.y, f, values)
-        return density, log_correction_of(posterior.unknowns, u)
+        likelihood = posterior.likelihood
+        return (
+            likelihood.log_prob(posterior.y, f, values),
+            likelihood.surrogate(posterior.y),
+            likelihood.mean(f, values),
+            likelihood.variance(f, values, True),
+            likelihood.sample(key, f, values, True),
+            log_correction_of(posterior.unknowns, u),
+        )
 
     key = jax.random.key(0)
     closed = jax.make_jaxpr(program)(key, jax.eval_shape(posterior.prior_unknowns, key))

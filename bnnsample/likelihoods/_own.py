@@ -16,6 +16,10 @@ from bnnsample._scale import check_prior
 from bnnsample._unknowns import Unknown
 from bnnsample.likelihoods._likelihood import Likelihood, Values
 
+# Outputs so far from 0 are asked whether they have the support that 0 has, and unknowns so many
+# standard deviations from the middle of their prior whether moments exist.
+SHIFT, FAR = 5.0, (0.0, -4.0, 4.0)
+
 
 def from_numpyro(
     distribution: Callable[..., dist.Distribution],
@@ -58,7 +62,8 @@ def from_log_prob(
         mean: ``mean(f, **unknowns) -> [n, k]``, E[y | f]; without it predictions are of ``f``.
         surrogate: ``surrogate(y) -> (target [n, d], scale [n])``, the Gaussian ``N(target; f,
             scale^2)`` that is repriorised in the likelihood's place, ``scale`` a standard
-            deviation. Any leaves the posterior exact; without it one is fitted.
+            deviation, by JAX's functions. Any leaves the posterior exact; without it one is
+            fitted.
     """
     functions = {"sample": sample, "mean": mean, "surrogate": surrogate}
     for name, value in {"log_prob": log_prob, **functions}.items():
@@ -120,9 +125,10 @@ class _FromNumPyro(_Own):
             name: unknown.value(jnp.zeros((), y.dtype)) for name, unknown in self.unknowns.items()
         }
         given = _tried("distribution", lambda f: self._distribution(f, **values), f)
-        if not isinstance(given, dist.Distribution):
+        if not isinstance(given, dist.Distribution) or given.support is None:
             raise TypeError(
-                f"distribution(f) must return a NumPyro distribution, got {type(given).__name__}"
+                "distribution(f) must return a NumPyro distribution with a support, got "
+                f"{type(given).__name__}"
             )
         expected = (len(y),) if self._is_vector else y.shape
         shape = given.batch_shape + given.event_shape
@@ -132,13 +138,25 @@ class _FromNumPyro(_Own):
                 f"{f.shape}, got batch shape {given.batch_shape}, event shape {given.event_shape}"
             )
         self._check_other_points(f, values, shape)
-        target = jnp.asarray(y.reshape(shape))
-        inside = np.asarray(given.support(target))
+        self._check_support(jnp.asarray(y.reshape(shape)), f, values)
+        _tried("the density", lambda f: self.log_prob(jnp.asarray(y), f, values), f)
+        _tried("the mean", lambda f: self.mean(f, values), f)
+        _tried("the variance", lambda f: self.variance(f, values, True), f)
+
+    def _check_support(self, target: Array, f: Array, values: Values) -> None:
+        """NumPyro's densities go on outside their support, so that it must be the same for all."""
+        given = [self._given(f + shift, values) for shift in (0, -SHIFT, SHIFT)]
+        name = type(given[0]).__name__
+        inside, *others = (np.asarray(g.support(target)) for g in given)
+        if any((other != inside).any() for other in others):
+            raise ValueError(
+                f"the support of {name} depends on the outputs, and its density there is not zero "
+                "outside: give from_log_prob a density that is"
+            )
         if not inside.all():
             raise ValueError(
-                f"y has values outside the support of {type(given).__name__}: {given.support}"
+                f"y has values outside the support of {name}: {shown(given[0].support)}"
             )
-        _tried("the density", lambda f: self.log_prob(jnp.asarray(y), f, values), f)
 
     def _check_other_points(self, f: Array, values: Values, shape: tuple[int, ...]) -> None:
         """Predictions are at other points than the data, as many as one likes."""
@@ -190,15 +208,17 @@ class _FromNumPyro(_Own):
         def moment(f, values):
             return jnp.asarray(_moment_of(self._given(f, values), name))
 
-        # Whether there is one, which NumPyro says by a NaN: at outputs that are numbers.
+        # Whether there is one, at outputs that are numbers and over what the unknowns may be.
         with jax.ensure_compile_time_eval():
-            zero = jnp.zeros((), f.dtype)
-            middle = {name: unknown.value(zero) for name, unknown in self._unknowns.items()}
-            try:
-                if jnp.any(jnp.isnan(lenient(moment)(jnp.zeros(f.shape, f.dtype), middle))):
+            for at in FAR:
+                u = jnp.asarray(at, f.dtype)
+                own = {name: unknown.value(u) for name, unknown in self._unknowns.items()}
+                try:
+                    found = lenient(moment)(jnp.zeros(f.shape, f.dtype), own)
+                except NotImplementedError:
                     return None
-            except NotImplementedError:
-                return None
+                if not jnp.all(jnp.isfinite(found)):
+                    return None
         return lenient(lambda f: moment(f, values))(f).reshape(len(f), -1).astype(f.dtype)
 
 
@@ -270,11 +290,16 @@ class _FromLogProb(_Own):
                 )
 
         if self._surrogate is not None:
+            # As a program first, which it will be a part of.
+            jax.eval_shape(self._given_surrogate, jax.ShapeDtypeStruct(y.shape, y.dtype))
             _check_surrogate(*self._given_surrogate(jnp.asarray(y)), (*y.shape[:1], f.shape[1]))
 
     def _given_surrogate(self, y: Array) -> tuple[Array, Array]:
         def pair(y):
-            target, scale = self._surrogate(y)
+            found = self._surrogate(y)
+            if not (isinstance(found, tuple | list) and len(found) == 2):
+                raise TypeError(f"expected (target, scale), got {shown(found)}")
+            target, scale = found
             return jnp.asarray(target, y.dtype), jnp.asarray(scale, y.dtype)
 
         return _tried("surrogate", pair, y)

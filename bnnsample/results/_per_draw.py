@@ -125,7 +125,7 @@ def require_kept(record: RunRecord) -> tuple[Posterior, KeptParameters]:
     if record.posterior is None:
         raise ValueError(
             "predict() needs the network, which a stored result does not hold for a model (or "
-            "likelihood) of your own: pass it as bnnsample.load(path, model=...)"
+            "likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
         )
     if record.kept is None or len(record.kept.draws) == 0:
         raise ValueError(

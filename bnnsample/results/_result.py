@@ -237,7 +237,7 @@ class Result:
         if posterior is None:
             raise ValueError(
                 "kl_to_prior() needs the network, which a stored result does not hold for a model "
-                "(or likelihood) of your own: pass it as bnnsample.load(path, model=...)"
+                "(or likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
             )
         return theory.evidence_of(
             posterior,

@@ -175,7 +175,7 @@ def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
     if record.posterior is None:
         raise ValueError(
             "compare_to_theory() needs the network, which a stored result does not hold for a "
-            "model (or likelihood) of your own: pass it as bnnsample.load(path, model=...)"
+            "model (or likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
         )
     kept = record.kept
     if kept is None or len(kept.draws) < MIN_DRAWS:

@@ -24,7 +24,9 @@ import bnnsample
 from bnnsample import likelihoods, models
 from bnnsample.chains._sink import Block
 from bnnsample.checkpoints import CheckpointMismatchError
+from bnnsample.checkpoints._identity import _program_digest
 from bnnsample.checkpoints._saver import OrbaxCheckpoints
+from bnnsample.coordinates import SurrogateRepriorised
 from bnnsample.results._stream import DrawStream
 
 RNG = np.random.default_rng(0)
@@ -244,6 +246,28 @@ def test_functions_of_one_name_are_told_apart(tmp_path):
     run("infinite_hmc", model=of_functions(1.0), checkpoint_dir=tmp_path)
     with pytest.raises(CheckpointMismatchError, match="program"):
         run("infinite_hmc", model=of_functions(2.0), checkpoint_dir=tmp_path)
+
+
+def test_all_functions_of_a_likelihood_are_told_apart():
+    def digest_of(**changed):
+        functions = {
+            "log_prob": lambda y, f: -jnp.sum((y - f) ** 4, axis=1),
+            "mean": lambda f: f,
+            "sample": lambda key, f: f + jax.random.normal(key, f.shape, f.dtype),
+            "surrogate": lambda y: (y, jnp.ones_like(y[:, 0])),
+        }
+        likelihood = likelihoods.from_log_prob(**{**functions, **changed})
+        return _program_digest(SurrogateRepriorised(MODEL, likelihood, 3, X, Y[:, None]))
+
+    digests = [
+        digest_of(),
+        digest_of(log_prob=lambda y, f: -jnp.sum((y - f) ** 2, axis=1)),
+        digest_of(mean=lambda f: f + 100),
+        digest_of(sample=lambda key, f: f),
+        digest_of(surrogate=lambda y: (2 * y, jnp.ones_like(y[:, 0]))),
+    ]
+    assert len(set(digests)) == 5
+    assert digest_of() == digests[0]
 
 
 def test_folders_that_cannot_be_meant(finished, tmp_path):

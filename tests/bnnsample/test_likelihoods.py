@@ -23,6 +23,7 @@ from bnnsample.likelihoods import (
 )
 
 N, D = 7, 3
+LEARNED = dist.LogNormal(0.0, 1.0)
 PER_POINT = np.linspace(0.2, 1.5, N)
 CASES = {
     "scalar": (Gaussian(0.3), {}, np.full(N, 0.3)),
@@ -186,6 +187,13 @@ def test_moments_that_do_not_exist_are_none():
         lambda f, s: (cauchy.mean(f, {"scale": s}), cauchy.variance(f, {"scale": s}, True))
     )
     assert at(f, 1.0) == (None, None)
+    # Infinite, or so for values that an unknown may have.
+    for likelihood, values in (
+        (from_numpyro(lambda f: dist.StudentT(1.0, f)), {}),
+        (from_numpyro(lambda f, df: dist.StudentT(df, f), unknowns={"df": LEARNED}), {"df": 5.0}),
+    ):
+        assert likelihood.mean(f, values) is None
+        assert likelihood.variance(f, values, True) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

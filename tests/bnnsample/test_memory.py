@@ -1,6 +1,7 @@
 """What a run says that it keeps and needs, against what it keeps and needs."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_results_record import make_record
@@ -12,7 +13,7 @@ from bnnsample.chains import _keep
 from bnnsample.chains._devices import one_device
 from bnnsample.chains._program import Program
 from bnnsample.coordinates import COORDINATES, SurrogateRepriorised
-from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian
+from bnnsample.likelihoods import Bernoulli, Categorical, Gaussian, from_log_prob
 from bnnsample.models import cnn, mlp
 from bnnsample.results import Result, _quantiles
 
@@ -136,6 +137,18 @@ def test_a_fit_needs_about_what_is_said(likelihood, n, width):
     needed = program.memory_analysis().temp_size_in_bytes
     one = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
     assert 0.6 * needed < surrogate_bytes(posterior, one, 4) < 3 * needed
+    # To four prior draws at least.
+    assert surrogate_bytes(posterior, one, 1) == surrogate_bytes(posterior, one, 4)
+
+
+def test_a_surrogate_that_is_given_needs_no_fit():
+    own = from_log_prob(
+        lambda y, f: -jnp.sum((y - f) ** 4, axis=1),
+        surrogate=lambda y: (y, jnp.ones_like(y[:, 0])),
+    )
+    posterior = SurrogateRepriorised(mlp(1), own, 8, X, Y)
+    one = jax.eval_shape(posterior.prior_draw, jax.random.key(0))
+    assert surrogate_bytes(posterior, one, 4) == 0
 
 
 def test_quantiles_take_points_in_blocks(monkeypatch):

@@ -216,6 +216,11 @@ WRONG = [
     (likelihoods.StudentT(), [0, np.nan, 1, 2, 3], "not finite"),
     (likelihoods.from_numpyro(lambda f: dist.Gamma(jnp.exp(f), 1.0)), [-1, 0, 1, 2, 3], "support"),
     (likelihoods.from_numpyro(lambda f: dist.Normal(f[:2], 1.0)), REAL, "shape of the targets"),
+    (
+        likelihoods.from_numpyro(lambda f: dist.Uniform(f - 1, f + 1)),
+        REAL,
+        "support of Uniform depends on the outputs",
+    ),
     (likelihoods.from_log_prob(lambda y, f: -((y - f) ** 2)), REAL, r"\[n\]"),
     (likelihoods.from_log_prob(lambda y, f: y[:, 0] > f[:, 0]), REAL, "floating point, got bool"),
     (
@@ -235,10 +240,12 @@ WRONG = [
             f"surrogate.*{said}",
         )
         for pair, said in (
-            (lambda y: y, "unpack"),
+            (lambda y: y, "expected .target, scale."),
+            (lambda y: (y, y, y), "expected .target, scale."),
             (lambda y: (y, y), r"\(5, 1\).*\(5,\)"),
             (lambda y: (y, 0 * y[:, 0]), "positive"),
             (lambda y: (y / 0, 1 + 0 * y[:, 0]), "finite"),
+            (lambda y: (np.asarray(y), np.ones(len(y))), "surrogate.*Tracer"),
         )
     ),
     (
