@@ -87,7 +87,8 @@ def _traced(binding: Binding, candidates: tuple[str, ...]) -> tuple[str, int]:
     got = getattr(shape, "shape", None)
     if got is None or len(got) != len(rows) + 1 or got[:-1] != rows:
         expected = f"[n, d] for inputs [{NUM_EXAMPLES}, ...]" if rows else "[d] for one example"
-        raise ValueError(f"the module must return shape {expected}, got {got or shape}")
+        found_shape = shape if got is None else got
+        raise ValueError(f"the module must return shape {expected}, got {found_shape}")
     return found, got[-1]
 
 
