@@ -3,13 +3,16 @@
 The gradient of ``bnnsample.run`` in its default coordinates: collapsed for Gaussian noise, through
 a surrogate for labels. Friedman's regression (scikit-learn's ``make_friedman1``), whose median is
 the label's threshold. Times are medians of repeated gradients; memory is XLA's own count of
-temporary arrays; errors are against float64 at the same parameters.
+temporary arrays; errors are against float64 at the same parameters. ``mixed`` has the network in
+float32 and the readout's algebra in float64, as ``precision="mixed"`` of ``run``.
 
-    python -m experiments.large_data --n 1000 3000 10000 --width 512 16384
+    python -m experiments.large_data --n 3000 10000 --width 512 2048
+    python -m experiments.large_data --n 3000 --width 4096    # the algebra of n x n
 """
 
 import argparse
 import csv
+import dataclasses
 import time
 
 import jax
@@ -19,34 +22,36 @@ from jax.flatten_util import ravel_pytree
 from sklearn.datasets import make_friedman1
 
 from bnnsample import models
+from bnnsample._precision import DTYPES
 from bnnsample.chains._mapping import quiet_blas
 from bnnsample.coordinates import Collapsed, Posterior, SurrogateRepriorised
 from bnnsample.likelihoods import Bernoulli, Gaussian
 from experiments._options import folder, positive, whole
 
-COLUMNS = ("likelihood", "n", "width", "dtype", "seconds", "mebibytes", "gradient_error")
+COLUMNS = ("likelihood", "n", "width", "precision", "seconds", "mebibytes", "gradient_error")
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
     """Print a line for every setting, and write them to ``large_data.csv``; returns the rows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=whole(2), nargs="+", default=[1000, 3000, 10_000])
-    parser.add_argument("--width", type=whole(1), nargs="+", default=[512, 16_384])
+    parser.add_argument("--width", type=whole(1), nargs="+", default=[512, 2048])
     parser.add_argument("--noise", type=positive, default=0.1)
     parser.add_argument("--repeats", type=whole(1), default=3)
     parser.add_argument("--out", type=folder, default=None)
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     rows = []
-    print(f"{'':<10}{'n':>7}{'width':>7}  {'dtype':<8}{'s':>9}{'MiB':>8}{'error':>10}")
+    print(f"{'':<10}{'n':>7}{'width':>7}  {'precision':<10}{'s':>9}{'MiB':>8}{'error':>10}")
     for likelihood in ("gaussian", "bernoulli"):
         for n in options.n:
             for width in options.width:
                 for row in measured(likelihood, n, width, options.noise, options.repeats):
                     rows.append(row)
                     print(
-                        f"{likelihood:<10}{n:>7}{width:>7}  {row['dtype']:<8}{row['seconds']:>9.3g}"
-                        f"{row['mebibytes']:>8.0f}{row['gradient_error']:>10.1e}",
+                        f"{likelihood:<10}{n:>7}{width:>7}  {row['precision']:<10}"
+                        f"{row['seconds']:>9.3g}{row['mebibytes']:>8.0f}"
+                        f"{row['gradient_error']:>10.1e}",
                         flush=True,
                     )
     if options.out is not None:
@@ -59,10 +64,12 @@ def main(arguments: list[str] | None = None) -> list[dict]:
 
 
 def measured(likelihood: str, n: int, width: int, noise: float, repeats: int) -> list[dict]:
-    """Rows of one setting, float64 first, whose gradient the other is held against."""
+    """Rows of one setting, float64 first, whose gradient the others are held against."""
     rows, exact, surrogate = [], None, None
-    for dtype in (jnp.float64, jnp.float32):
-        posterior = make_posterior(likelihood, n, width, noise, dtype)
+    for precision, (dtype, network_dtype) in DTYPES.items():
+        posterior = dataclasses.replace(
+            make_posterior(likelihood, n, width, noise, dtype), network_dtype=network_dtype
+        )
         position = jax.tree.map(
             lambda a, t=dtype: a.astype(t),
             make_posterior(likelihood, n, width, noise, jnp.float64).prior_draw(jax.random.key(1)),
@@ -72,14 +79,11 @@ def measured(likelihood: str, n: int, width: int, noise: float, repeats: int) ->
                 stacked = jax.tree.map(lambda a: a[None], position)
                 surrogate = jax.jit(lambda p, q: p.fitted(q))(posterior, stacked).surrogate
             cast = jax.tree.map(lambda a, t=dtype: a.astype(t), surrogate)
-            posterior = SurrogateRepriorised(
-                *(getattr(posterior, k) for k in ("model", "likelihood", "width", "x", "y")),
-                surrogate=cast,
-            )
+            posterior = dataclasses.replace(posterior, surrogate=cast)
         gradient, seconds, size = timed_gradient(posterior, position, repeats)
         exact = gradient if exact is None else exact
         error = np.linalg.norm(gradient - exact) / np.linalg.norm(exact)
-        values = (likelihood, n, width, np.dtype(dtype).name, seconds, size, error)
+        values = (likelihood, n, width, precision, seconds, size, error)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 

@@ -133,8 +133,8 @@ def test_labels_are_codes_and_held_out_points_are_others(name, outputs):
 
 
 def test_gradients_of_many_points(capsys):
-    """Both likelihoods in both precisions; float32 near float64."""
+    """Both likelihoods in three precisions, near float64."""
     rows = large_data.main(["--n", "30", "--width", "5", "60", "--repeats", "1"])
-    assert len(rows) == 8
+    assert len(rows) == 12
     assert all(r["gradient_error"] < 1e-3 for r in rows)
-    assert {r["gradient_error"] for r in rows if r["dtype"] == "float64"} == {0.0}
+    assert {r["gradient_error"] for r in rows if r["precision"] == "float64"} == {0.0}
