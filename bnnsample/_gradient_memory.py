@@ -37,8 +37,9 @@ def surrogate_bytes(posterior: Posterior, position: Any, num_chains: int) -> int
 
     To prior draws first, and then to all chains at once.
     """
-    given = jax.eval_shape(posterior.likelihood.surrogate, posterior.y)
-    if not posterior.is_fitted or given is not None:
+    if not posterior.is_fitted:
+        return 0
+    if jax.eval_shape(posterior.likelihood.surrogate, posterior.y) is not None:
         return 0
     n, p = jax.eval_shape(posterior.features, position, posterior.x).shape
     side, d = min(n, max(num_chains, NUM_FITTED) * p), posterior.num_outputs

@@ -107,7 +107,6 @@ def plan_memory(
     moved = tree_bytes(position)
     shared = devices.platform == "cpu"
     at_once = min(chains, devices.mesh.shape[CHAINS]) if shared else chains
-    fit = surrogate_bytes(posterior, position, chains)
     return MemoryPlan(
         draws,
         kept,
@@ -120,7 +119,7 @@ def plan_memory(
         },
         device={
             "gradient": (gradient_bytes(posterior, position) + MOVED * moved) * at_once,
-            "surrogate": fit,
+            "surrogate": surrogate_bytes(posterior, position, chains),
             "states": STATE * moved * chains,
             "moments": MOMENTS * parameters,
             "buffers": buffers,

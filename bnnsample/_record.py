@@ -95,3 +95,12 @@ class RunRecord:
     potential_error: float | None = None
     potentials_checked: int = 0
     condition: float | None = None
+
+    def known_posterior(self, what: str) -> Posterior:
+        """``posterior``; ``ValueError`` where it is not known, which ``what`` needs it to be."""
+        if self.posterior is None:
+            raise ValueError(
+                f"{what} needs the network, which a stored result does not hold for a model (or "
+                "likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
+            )
+        return self.posterior

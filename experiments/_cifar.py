@@ -30,16 +30,19 @@ def load_cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
         FileNotFoundError: a file that is missing, and which are expected.
         ValueError: one that is not a batch of CIFAR-10.
     """
-    if missing := first_missing(folder):
-        raise FileNotFoundError(f"{folder} has no {missing}: expected {EXPECTED}")
+    if missing := what_is_missing(folder):
+        raise FileNotFoundError(missing)
     batches = [_batch(folder / name) for name in TRAINING]
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return images, labels, *_batch(folder / TEST)
 
 
-def first_missing(folder: Path) -> str | None:
-    """The name of a batch that is not there; None: all are."""
-    return next((name for name in (*TRAINING, TEST) if not (folder / name).is_file()), None)
+def what_is_missing(folder: Path) -> str | None:
+    """Which batch is not there, and what is expected; None: all are."""
+    for name in (*TRAINING, TEST):
+        if not (folder / name).is_file():
+            return f"{folder} has no {name}: expected {EXPECTED}"
+    return None
 
 
 def _batch(path: Path) -> tuple[np.ndarray, np.ndarray]:

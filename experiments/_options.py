@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bnnsample._settings import PACKAGES, _version
-from experiments._cifar import EXPECTED, first_missing
+from experiments._cifar import EXPECTED, what_is_missing
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -54,8 +54,8 @@ def check_data_dir(
         return
     if data_dir is None:
         parser.error(f"--data cifar10 needs --data-dir, {EXPECTED}")
-    if missing := first_missing(data_dir):
-        parser.error(f"--data-dir {data_dir} has no {missing}: expected {EXPECTED}")
+    if missing := what_is_missing(data_dir):
+        parser.error(f"--data-dir {missing}")
 
 
 def write_settings(path: Path, options: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Row]:
     parser.add_argument("--warmup", type=whole(20), default=500, help="per chain")
     parser.add_argument("--seed", type=whole(0), default=0)
     options = parser.parse_args(arguments)
-    data, _ = problem("digits", options)
+    data, softmax = problem("digits", options)
     model = bnnsample.models.mlp(1, "gelu", readout_weight_std=options.readout_scale)
     measured = {}
     for name, surrogate in surrogates(model, data.x, data.y, options.width).items():
@@ -54,7 +54,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Row]:
             (data.x, data.y),
             width=options.width,
             likelihood=from_log_prob(
-                log_prob, NUM_CLASSES, mean=jax.nn.softmax, surrogate=surrogate
+                lambda y, f: softmax.log_prob(y, f, {}),
+                NUM_CLASSES,
+                mean=lambda f: softmax.mean(f, {}),
+                surrogate=surrogate,
             ),
             x_eval=data.x_eval,
             num_samples=options.draws,
@@ -65,12 +68,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Row]:
         measured[name] = of_result(result)
         print(line(name, measured[name]), flush=True)
     return measured
-
-
-def log_prob(y: Array, f: Array) -> Array:
-    """Of labels ``y [n, 1]`` that are codes."""
-    chosen = jnp.take_along_axis(f, y.astype(int), axis=1)[:, 0]
-    return chosen - jax.nn.logsumexp(f, axis=1)
 
 
 def surrogates(model: Any, x: np.ndarray, y: np.ndarray, width: int) -> dict[str, Any]:

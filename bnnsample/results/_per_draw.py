@@ -122,17 +122,13 @@ def _kept_draws(kept: KeptParameters):
 
 def require_kept(record: RunRecord) -> tuple[Posterior, KeptParameters]:
     """The posterior and the parameter draws; ``ValueError`` where one is missing."""
-    if record.posterior is None:
-        raise ValueError(
-            "predict() needs the network, which a stored result does not hold for a model (or "
-            "likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
-        )
+    posterior = record.known_posterior("predict()")
     if record.kept is None or len(record.kept.draws) == 0:
         raise ValueError(
             'predict() needs whole parameter draws, and this run kept none: run with keep="auto" '
             'instead of keep="none"'
         )
-    return record.posterior, record.kept
+    return posterior, record.kept
 
 
 def checked_inputs(record: RunRecord, x: Any) -> np.ndarray:

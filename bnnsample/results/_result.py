@@ -233,14 +233,8 @@ class Result:
             FloatingPointError: the log marginal likelihood is not finite at half of the prior
                 draws.
         """
-        posterior = self._record.posterior
-        if posterior is None:
-            raise ValueError(
-                "kl_to_prior() needs the network, which a stored result does not hold for a model "
-                "(or likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
-            )
         return theory.evidence_of(
-            posterior,
+            self._record.known_posterior("kl_to_prior()"),
             num_particles=num_particles,
             num_replicates=num_replicates,
             method=method,

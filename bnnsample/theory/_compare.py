@@ -172,11 +172,7 @@ def _describe_noise(scales: np.ndarray, kept: KeptParameters) -> str:
 
 
 def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
-    if record.posterior is None:
-        raise ValueError(
-            "compare_to_theory() needs the network, which a stored result does not hold for a "
-            "model (or likelihood) of your own: pass it to bnnsample.load as model= or likelihood="
-        )
+    posterior = record.known_posterior("compare_to_theory()")
     kept = record.kept
     if kept is None or len(kept.draws) < MIN_DRAWS:
         found = 0 if kept is None else len(kept.draws)
@@ -184,9 +180,9 @@ def _require(record: RunRecord) -> tuple[Posterior, KeptParameters]:
             f"compare_to_theory() needs at least {MIN_DRAWS} whole parameter draws per chain, and "
             f'this run kept {found}: run with keep="auto" or keep="all"'
         )
-    require_known_scales("compare_to_theory()", record.posterior.model)
-    require_untempered("compare_to_theory()", record.posterior.tempering)
-    return record.posterior, kept
+    require_known_scales("compare_to_theory()", posterior.model)
+    require_untempered("compare_to_theory()", posterior.tempering)
+    return posterior, kept
 
 
 def _require_finite(sampled: Moments) -> None:

@@ -1,5 +1,7 @@
 """Gaussian surrogates and the coordinates made of them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,9 +148,10 @@ def test_a_surrogate_of_the_users_own():
         lambda y, f: -jnp.sum(jnp.abs(y - f), axis=1),
         surrogate=lambda y: (2 * y, 0.5 + jnp.arange(len(y))),
     )
-    posterior = build(Standard, "laplace", 11)
-    posterior = SurrogateRepriorised(
-        MODEL, own, 11, posterior.x, posterior.y, tempering=Tempering(0.25, "likelihood")
+    posterior = dataclasses.replace(
+        build(SurrogateRepriorised, "laplace", 11),
+        likelihood=own,
+        tempering=Tempering(0.25, "likelihood"),
     )
     positions = jax.vmap(posterior.prior_draw)(jax.random.split(jax.random.key(0), 2))
     found = jax.jit(posterior.fitted)(positions).surrogate

@@ -5,13 +5,12 @@ Every page is a fresh interpreter in an empty folder, without the strictness of 
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from page_blocks import Block, blocks_of, difference
+from page_blocks import FENCE, Block, blocks_of, difference
 
 from bnnsample._command._config import read_config
 
@@ -70,7 +69,7 @@ def test_page(page, request, tmp_path):
 def test_descriptions_of_runs(name, tmp_path):
     """Blocks of TOML describe runs that can be meant."""
     (tmp_path / "data.csv").write_text("a,b,y\n1,2,3\n4,5,7\n2,1,0\n")
-    texts = re.findall(r"^```toml\n(.*?)^```$", PAGES[name].read_text(), re.MULTILINE | re.DOTALL)
+    texts = [fence[2] for fence in FENCE.finditer(PAGES[name].read_text()) if fence[1] == "toml"]
     assert texts
     for text in texts:
         (tmp_path / "config.toml").write_text(text)
