@@ -62,11 +62,11 @@ def warm_up(
     Over Stan's schedule of expanding windows the mean and variance of the unknowns'
     coordinates, or of the whole position for a kernel with a metric, are accumulated over all
     chains, and the Gaussian reference or the inverse mass matrix is set at each window's end. A
-    kernel with candidates tries them in the last 30% and keeps the best: with the most
-    ``acceptance^2`` per gradient. (Where a trajectory to a quarter turn is accepted with
-    probability ``a``, its effective samples were close to ``a^2`` over widths 512 to 32768 and one
-    to five steps.) No state is kept. A warm-up that left a checkpoint goes on where it was; one by
-    a tuner of BlackJAX's is made again.
+    kernel with candidates tries them in the last 30% and keeps the best by ``spec.score``: with the
+    most ``acceptance^2`` per gradient, or ``acceptance`` where a readout moves by itself. (Where a
+    trajectory to a quarter turn is accepted with probability ``a``, its effective samples were
+    close to ``a^2`` over widths 512 to 32768 and one to five steps.) No state is kept. A warm-up
+    that left a checkpoint goes on where it was; one by a tuner of BlackJAX's is made again.
     """
     if spec.tuner is not None and parameters["step_size"] is None:
         return _tune(posterior, spec, parameters, states, key, num_steps, devices)
@@ -179,7 +179,8 @@ class _Learner:
             self.adapted = self.averaging.final(self.step_size)
         elif segment.length:
             rate = float(self.acceptance) / segment.length
-            score = rate**2 * segment.length / (self.gradients - self.gradients_before)
+            num_gradients = (self.gradients - self.gradients_before) / segment.length
+            score = self.spec.score(rate, num_gradients)
             if score > self.best_score:
                 self.best, self.best_score = segment.trial, score
 

@@ -49,7 +49,8 @@ class KernelSpec:
         complete: fills in options that follow from others the user gave.
         candidates: settings to try on the chains once the step size is adapted,
             ``(step_size, parameters) -> [changes to parameters]``; the one with the highest
-            ``acceptance_rate^2`` per gradient is kept.
+            ``score`` is kept.
+        acceptance_power: how effective samples per draw grow with a candidate's acceptance rate.
         needs_dimensions: refused for a chain with no coordinate to move.
         needs_units: moves the units of the last hidden layer, in collapsed coordinates alone.
         needs_surrogate: alternates with the readout, in the repriorised coordinates of a
@@ -74,11 +75,16 @@ class KernelSpec:
     complete: Callable[[Parameters], Parameters] = lambda parameters: parameters
     view: Callable[[Any], Any] = lambda posterior: posterior.potential
     candidates: Callable[[float, Parameters], list[Parameters]] | None = None
+    acceptance_power: float = 2.0
     needs_dimensions: bool = False
     needs_units: bool = False
     needs_surrogate: bool = False
     is_chain: bool = True
     is_exact: bool = True
+
+    def score(self, acceptance_rate: float, num_gradients: float) -> float:
+        """What grows with the effective samples per gradient, of this many a draw."""
+        return acceptance_rate**self.acceptance_power / num_gradients
 
     def split(self, parameters: Parameters) -> tuple[Parameters, Parameters]:
         """Options a program is built for (None: derived inside) and those it takes as arrays."""
