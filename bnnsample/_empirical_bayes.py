@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bnnsample._mean_kernel import mean_kernel
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from ntk import gp, infinite_kernel
@@ -74,11 +75,10 @@ def _kernel(model: Model, width: Any, key: Array) -> Any:
         del x2
         network = model.at(_values(logs))
 
-        def one(k: Array) -> Array:
-            psi = network.features(network.init_hidden(k, x1, width), x1)
-            return psi @ psi.T
+        def features(k: Array) -> Array:
+            return network.features(network.init_hidden(k, x1, width), x1)
 
-        return jnp.mean(jax.lax.map(one, jax.random.split(key, NUM_NETWORKS)), axis=0)
+        return mean_kernel(features, jax.random.split(key, NUM_NETWORKS))
 
     return mean if model.network is None else limit
 

@@ -25,6 +25,7 @@ import numpy as np
 from jax import Array
 
 import bnnsample
+from bnnsample._mean_kernel import mean_kernel
 from bnnsample.likelihoods import from_log_prob
 from bnnsample.surrogates import KernelPrior
 from experiments._options import positive, whole
@@ -88,12 +89,10 @@ def one_hot(y: Array) -> Array:
 def prior_kernel(model: Any, x: Array, width: int) -> Array:
     """``Psi Psi^T``, the mean over prior draws."""
 
-    def of(key: Array) -> Array:
-        psi = model.features(model.init(key, x, width)["hidden"], x)
-        return psi @ psi.T
+    def features(key: Array) -> Array:
+        return model.features(model.init(key, x, width)["hidden"], x)
 
-    keys = jax.random.split(jax.random.key(1), NUM_NETWORKS)
-    return jnp.mean(jax.lax.map(of, keys), axis=0)
+    return mean_kernel(features, jax.random.split(jax.random.key(1), NUM_NETWORKS))
 
 
 def laplace(labels: Array, kernel: Array) -> tuple[Array, Array]:

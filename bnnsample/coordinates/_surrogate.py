@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnnsample._mean_kernel import mean_kernel
 from bnnsample.coordinates._posterior import Parameters, Position, Posterior
 from bnnsample.kernels import AlternatingTarget, Conditioned
 from bnnsample.repriorisation._factor import Factor, condition, posterior_mean, whiten_features
@@ -120,12 +121,7 @@ class SurrogateRepriorised(Posterior):
             stacked = psi.swapaxes(0, 1).reshape(n, -1)
             return FeaturePrior(stacked / jnp.asarray(num_chains**0.5, stacked.dtype))
 
-        def add(total, position):
-            psi = features(position)
-            return total + psi @ psi.T, None
-
-        total, _ = jax.lax.scan(add, jnp.zeros((n, n), self.y.dtype), positions)
-        return KernelPrior(total / num_chains)
+        return KernelPrior(mean_kernel(features, positions))
 
     def _condition(self, position) -> tuple[Factor, Array]:
         assert self.surrogate is not None, "the surrogate is fitted before chains start"

@@ -9,21 +9,15 @@ import scipy.optimize
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from bnnsample._mean_kernel import mean_kernel
 from bnnsample._unknowns import log_correction_of, values_of
 from bnnsample.coordinates import Posterior
 from ntk import gp
 
 
-def mean_kernel(posterior: Posterior, hidden: Any) -> Array:
-    """``Psi Psi^T`` averaged over networks, one at a time: the NNGP at this width."""
-
-    def add(total, h):
-        psi = posterior.features_of(h, {}, posterior.x)
-        return total + psi @ psi.T, None
-
-    n, count = posterior.x.shape[0], jax.tree.leaves(hidden)[0].shape[0]
-    total, _ = jax.lax.scan(add, jnp.zeros((n, n), posterior.y.dtype), hidden)
-    return total / count
+def prior_kernel(posterior: Posterior, hidden: Any) -> Array:
+    """The NNGP kernel at this width, of hidden layers drawn from the prior."""
+    return mean_kernel(lambda h: posterior.features_of(h, {}, posterior.x), hidden)
 
 
 def placed(posterior: Posterior, kernel: Array) -> Posterior:

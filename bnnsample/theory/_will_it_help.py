@@ -27,7 +27,7 @@ from bnnsample.kernels._prior_exact import (
 from bnnsample.likelihoods import Likelihood
 from bnnsample.models import Model
 from bnnsample.theory._gaussian_only import require_gaussian, require_known_scales
-from bnnsample.theory._placement import mean_kernel, placed
+from bnnsample.theory._placement import placed, prior_kernel
 from bnnsample.theory._trials import Trials, acceptance_of, spread_for
 
 # Mean acceptance rates of independent draws from the prior that part the regimes.
@@ -129,7 +129,7 @@ def will_it_help(
         )
         if not jax.tree.leaves(positions["hidden"]):
             raise ValueError("the model has no hidden parameters: its posterior is known exactly")
-        kernel = program_of(posterior, mean_kernel)(posterior, positions["hidden"])
+        kernel = program_of(posterior, prior_kernel)(posterior, positions["hidden"])
         posterior = placed(posterior, kernel)
         potentials = _potentials(posterior, positions, platform)
         trials = Trials(posterior, positions, keys[1], platform)
