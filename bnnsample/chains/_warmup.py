@@ -63,7 +63,7 @@ def warm_up(
     coordinates, or of the whole position for a kernel with a metric, are accumulated over all
     chains, and the Gaussian reference or the inverse mass matrix is set at each window's end. A
     kernel with candidates tries them in the last 30% and keeps the best by ``spec.score``: with the
-    most ``acceptance^2`` per gradient, or ``acceptance`` where a readout moves by itself. (Where a
+    most ``acceptance^2`` per gradient, or a lower power where a readout moves by itself. (Where a
     trajectory to a quarter turn is accepted with probability ``a``, its effective samples were
     close to ``a^2`` over widths 512 to 32768 and one to five steps.) No state is kept. A warm-up
     that left a checkpoint goes on where it was; one by a tuner of BlackJAX's is made again.

@@ -143,18 +143,23 @@ def test_refused_without_a_surrogate(coordinates):
         bnnsample.run(MODEL, (X, X[:, 0]), width=3, coordinates=coordinates, kernel="alternating")
 
 
-@pytest.mark.parametrize("scale", ["1", "4"])
-def test_warm_up_scores_settings_as_function_and_weights_together(scale):
-    """Digits, width 128: the order of scores is that of measured effective samples per gradient.
+# Effective samples per gradient of 3,200 draws at width 128, errors of a few percent: by passes
+# through the network a draw, the hidden layers' acceptance, then class probabilities' and hidden
+# weights'.
+MEASURED = {
+    "digits_1": {3: (0.558, 0.272, 0.112), 4: (0.846, 0.227, 0.175), 5: (0.961, 0.186, 0.181)},
+    "digits_4": {4: (0.216, 0.112, 0.026), 5: (0.616, 0.138, 0.083), 6: (0.856, 0.125, 0.119)},
+    "breast_cancer_4": {
+        2: (0.410, 0.335, 0.099), 3: (0.567, 0.243, 0.123),
+        4: (0.815, 0.209, 0.168), 5: (0.911, 0.165, 0.161),
+    },
+}  # fmt: skip
 
-    Of 3,200 draws of class probabilities and of hidden weights, by number of steps, with the
-    hidden layers' acceptance; errors of a few percent.
-    """
-    measured = {
-        "1": {2: (0.558, 0.272, 0.112), 3: (0.846, 0.227, 0.175), 4: (0.961, 0.186, 0.181)},
-        "4": {3: (0.216, 0.112, 0.026), 4: (0.616, 0.138, 0.083), 5: (0.856, 0.125, 0.119)},
-    }[scale]
+
+@pytest.mark.parametrize("case", MEASURED)
+def test_the_warm_up_keeps_what_is_best_for_function_and_weights_together(case):
     spec, _, _ = resolve_kernel("alternating", None)
-    scores = {k: spec.score(acceptance, k + 1) for k, (acceptance, _, _) in measured.items()}
-    worth = {k: function * weights for k, (_, function, weights) in measured.items()}
-    assert sorted(scores, key=scores.get) == sorted(worth, key=worth.get)
+    measured = MEASURED[case]
+    scores = {passes: spec.score(a, passes) for passes, (a, _, _) in measured.items()}
+    worth = {passes: function * weights for passes, (_, function, weights) in measured.items()}
+    assert max(scores, key=scores.get) == max(worth, key=worth.get)
