@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments._measure import MIXED
 from experiments._plot import save
@@ -112,7 +113,7 @@ def per_second(row: Row, other: Row | None) -> str:
 def plot(rows: list[Row], path: Path) -> None:
     """Effective samples per gradient against width, a panel for every data set and scale."""
     panels = list(dict.fromkeys((row["data"], row["readout_scale"]) for row in rows))
-    figure = Figure(figsize=(3.3 * len(panels), 3.6), layout="constrained")
+    figure = Figure(figsize=(3 * len(panels), 4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (name, scale) in zip(axes, panels, strict=True):
         for method, colour in COLOURS.items():
@@ -130,11 +131,17 @@ def plot(rows: list[Row], path: Path) -> None:
                     )
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+        widths = sorted({r["width"] for r in rows})
+        axis.set_xticks(widths, [str(width) for width in widths])
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("width")
         axis.set_title(f"{name}, readout scale {scale:g}", fontsize=10)
         axis.grid(True, which="both", alpha=0.2)
     axes[0].set_ylabel("effective samples per gradient")
     # The last panel alone may have the noise: the fullest legend is there or in the first.
     fullest = max(axes, key=lambda axis: len(axis.get_legend_handles_labels()[1]))
-    fullest.legend(fontsize=7, frameon=False)
+    handles, labels = fullest.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
     save(figure, path)
