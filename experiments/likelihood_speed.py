@@ -11,9 +11,9 @@ alone is worth; and, for regression, ours with the noise held at its posterior m
 what not knowing it costs. Counted are class probabilities (or E[f | h]) at the
 evaluation points and 20 hidden weights, as in ``width_scaling``.
 
-We found, of the function at widths 128, 512 and 2048: softmax 3.2, 4.2 and 7.1 times those of HMC
-at readout scale 1, and 2.2, 2.7 and 3.4 times at 4; Bernoulli 3.0, 4.3 and 11, and 1.9, 2.8 and
-8.0; learned noise 6.6, 11 and 15.
+We found, of the function at widths 128, 512 and 2048: softmax 3.3, 5.6 and 9.4 times those of HMC
+at readout scale 1, and 2.5, 3.1 and 4.3 times at 4; Bernoulli 3.0, 4.3 and 11, and 2.2, 5.4 and
+9.7; learned noise 6.6, 12 and 15.
 
     python -m experiments.likelihood_speed --quick
     python -m experiments.likelihood_speed --data digits --widths 128 512 2048

@@ -170,7 +170,7 @@ def _divergences(record: RunRecord) -> Finding | None:
 def _acceptance(record: RunRecord) -> Finding | None:
     target = target_acceptance(record)
     rate = float(np.mean(record.sample_stats["acceptance_rate"]))
-    if target is None or abs(rate - target) <= ACCEPTANCE_TOLERANCE:
+    if target is None or _least_acceptance(record, target) <= rate <= target + ACCEPTANCE_TOLERANCE:
         return None
     if rate < target:
         return Finding(
@@ -187,6 +187,17 @@ def _acceptance(record: RunRecord) -> Finding | None:
         "shorter than they need be. Nothing is wrong; more warm-up makes draws cheaper.",
         False,
     )
+
+
+def _least_acceptance(record: RunRecord, target: float) -> float:
+    """The least rate at which a warm-up has done what it should.
+
+    Where it tries settings it keeps the one that brings most per gradient: one gentle kick in place
+    of three or four that meet the target, even if half as many are accepted.
+    """
+    spec = KERNELS.get(record.settings.get("kernel", ""))
+    has_trials = spec is not None and spec.candidates is not None
+    return target / 2 if has_trials else target - ACCEPTANCE_TOLERANCE
 
 
 def _biased(record: RunRecord) -> Finding | None:

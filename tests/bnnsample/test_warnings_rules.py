@@ -57,7 +57,11 @@ SLOW = np.cumsum(np.random.default_rng(0).normal(size=(*SHAPE, 9, 2)), axis=1)
         ({"draws": {"f_mean": SLOW}}, bnnsample.ConvergenceWarning),
         ({"draws": {"f_mean": SLOW}}, bnnsample.EffectiveSampleSizeWarning),
         ({"stats": {"diverging": np.arange(800).reshape(SHAPE) < 9}}, bnnsample.DivergenceWarning),
-        ({"stats": {"acceptance_rate": np.full(SHAPE, 0.55)}}, bnnsample.WarmupWarning),
+        ({"stats": {"acceptance_rate": np.full(SHAPE, 0.37)}}, bnnsample.WarmupWarning),
+        (
+            {"kernel": "hmc", "stats": {"acceptance_rate": np.full(SHAPE, 0.59)}},
+            bnnsample.WarmupWarning,
+        ),
         ({"stats": {"non_finite": np.eye(*SHAPE, dtype=int)}}, bnnsample.NonFiniteWarning),
         ({"draws": {"f": np.full((*SHAPE, 9, 2), np.nan)}}, bnnsample.NonFiniteWarning),
         ({"make": {"potential_error": 0.2}}, bnnsample.PrecisionWarning),
@@ -73,7 +77,8 @@ def test_each_problem_has_its_warning(changes, category):
     [
         {},
         {"stats": {"diverging": np.arange(800).reshape(SHAPE) < 8}},
-        {"stats": {"acceptance_rate": np.full(SHAPE, 0.62)}},
+        {"stats": {"acceptance_rate": np.full(SHAPE, 0.38)}},
+        {"kernel": "hmc", "stats": {"acceptance_rate": np.full(SHAPE, 0.61)}},
         {"stats": {"acceptance_rate": np.full(SHAPE, 0.95)}},
         {"make": {"potential_error": 0.09}},
         {"make": {"draws": 24}, "stats": {"acceptance_rate": np.full((CHAINS, 24), 0.3)}},
