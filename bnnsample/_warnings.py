@@ -35,8 +35,8 @@ class StuckChainWarning(SamplingWarning):
 class WarmupWarning(SamplingWarning):
     """The acceptance rate is far below the target that the warm-up aimed at.
 
-    When: by more than 0.15, or below half of it where the warm-up keeps the setting that brings
-    most per gradient. What to do: a longer warm-up (``num_warmup``).
+    When: by more than 0.15, or below 0.45 of it where the warm-up has kept a single step because it
+    brings most per gradient. What to do: a longer warm-up (``num_warmup``).
     """
 
 

@@ -83,7 +83,7 @@ class KernelSpec:
     is_exact: bool = True
 
     def score(self, acceptance_rate: float, num_gradients: float) -> float:
-        """What grows with the effective samples per gradient, of this many a draw."""
+        """What grows with effective samples per gradient, of so many in a draw of all chains."""
         return acceptance_rate**self.acceptance_power / num_gradients
 
     def split(self, parameters: Parameters) -> tuple[Parameters, Parameters]:

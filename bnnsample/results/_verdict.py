@@ -24,6 +24,7 @@ from bnnsample.results._numbers import imprecise, non_finite_draws, non_finite_p
 R_HAT_LIMIT = 1.01
 ESS_WANTED = 400
 ACCEPTANCE_TOLERANCE = 0.15
+SINGLE_STEP_SHARE = 0.45
 # Transitions whose mean rate is a measurement.
 FEWEST_RATES = 100
 _FUNCTION = (
@@ -93,7 +94,11 @@ def target_acceptance(record: RunRecord) -> float | None:
     """The acceptance rate that the warm-up aimed for; None where nothing was adapted."""
     options = record.settings.get("kernel_options") or {}
     target = options.get("target_acceptance", record.settings.get("target_acceptance"))
-    return None if target is None or options.get("step_size") is not None else float(target)
+    spec = KERNELS.get(record.settings.get("kernel", ""))
+    given = {**spec.defaults, **options} if spec is not None else options
+    # Of some kernels a number of steps gives the step size as well.
+    is_given = (spec.complete(given) if spec is not None else given).get("step_size") is not None
+    return None if target is None or is_given else float(target)
 
 
 def _too_few(record: RunRecord) -> Finding | None:
@@ -192,12 +197,14 @@ def _acceptance(record: RunRecord) -> Finding | None:
 def _least_acceptance(record: RunRecord, target: float) -> float:
     """The least rate at which a warm-up has done what it should.
 
-    Where it tries settings it keeps the one that brings most per gradient: one gentle kick in place
-    of three or four that meet the target, even if half as many are accepted.
+    One that tries settings keeps what brings most per gradient: a single gentle kick also in place
+    of four steps that meet the target, where less than half as many are accepted.
     """
+    bound = target - ACCEPTANCE_TOLERANCE
     spec = KERNELS.get(record.settings.get("kernel", ""))
     has_trials = spec is not None and spec.candidates is not None
-    return target / 2 if has_trials else target - ACCEPTANCE_TOLERANCE
+    is_single = record.adapted.get("num_integration_steps") == 1
+    return min(bound, SINGLE_STEP_SHARE * target) if has_trials and is_single else bound
 
 
 def _biased(record: RunRecord) -> Finding | None:

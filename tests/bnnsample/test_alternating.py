@@ -13,6 +13,7 @@ import pytest
 
 import bnnsample
 from bnnsample import likelihoods, models
+from bnnsample.chains._warmup import _Learner, _Segment
 from bnnsample.coordinates import Standard, SurrogateRepriorised
 from bnnsample.kernels._registry import resolve_kernel
 from bnnsample.surrogates import Surrogate
@@ -158,8 +159,13 @@ MEASURED = {
 
 @pytest.mark.parametrize("case", MEASURED)
 def test_the_warm_up_keeps_what_is_best_for_function_and_weights_together(case):
-    spec, _, _ = resolve_kernel("alternating", None)
     measured = MEASURED[case]
-    scores = {passes: spec.score(a, passes) for passes, (a, _, _) in measured.items()}
+    learner = object.__new__(_Learner)
+    learner.spec, _, _ = resolve_kernel("alternating", None)
+    learner.best, learner.best_score, learner.gradients_before = -1, -1.0, 0
+    for passes, (acceptance, _, _) in measured.items():
+        trial = _Segment(length=40, trial=passes)
+        learner.acceptance, learner.gradients = 40 * acceptance, 4 * 40 * passes
+        learner._end(trial)
     worth = {passes: function * weights for passes, (_, function, weights) in measured.items()}
-    assert max(scores, key=scores.get) == max(worth, key=worth.get)
+    assert learner.best == max(worth, key=worth.get)

@@ -87,7 +87,7 @@ def test_attributes():
     assert "created_at" in attributes
     settings = json.loads(attributes["settings"])
     assert settings["coordinates"] == "collapsed"
-    assert settings["kernel_options"] == {"num_integration_steps": 4}
+    assert settings["kernel_options"] == {"kick_scale": 1}
 
 
 def test_what_a_run_does_not_have_is_left_out():

@@ -71,7 +71,7 @@ def make_record(
         width=width,
         coordinates=coordinates,
         kernel="infinite_hmc",
-        kernel_options={"num_integration_steps": np.int64(4)},
+        kernel_options={"kick_scale": np.int64(1)},
         num_chains=chains,
         num_warmup=30,
         num_samples=draws,

@@ -77,7 +77,7 @@ def test_a_round_trip_is_exact(tmp_path, dtype, standardize):
     assert_same_tree(result.parameters(1, 9), loaded.parameters(1, 9))
     for group in ("posterior", "log_likelihood", "prior", "constant_data"):
         assert_same_group(result.idata[group], loaded.idata[group])
-    assert loaded.settings["kernel_options"] == {"num_integration_steps": 4}
+    assert loaded.settings["kernel_options"] == {"kick_scale": 1}
     assert result.report() == loaded.report()
 
 

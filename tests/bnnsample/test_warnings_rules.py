@@ -48,7 +48,13 @@ def warned_of(record):
 
 
 SHAPE = (CHAINS, DRAWS)
+ONE_STEP = {"adapted": {"step_size": 1.57, "num_integration_steps": 1}}
+AIMS_LOW = {"kernel_options": {"target_acceptance": 0.2}}
 SLOW = np.cumsum(np.random.default_rng(0).normal(size=(*SHAPE, 9, 2)), axis=1)
+
+
+def rates(value):
+    return {"acceptance_rate": np.full(SHAPE, value)}
 
 
 @pytest.mark.parametrize(
@@ -57,11 +63,10 @@ SLOW = np.cumsum(np.random.default_rng(0).normal(size=(*SHAPE, 9, 2)), axis=1)
         ({"draws": {"f_mean": SLOW}}, bnnsample.ConvergenceWarning),
         ({"draws": {"f_mean": SLOW}}, bnnsample.EffectiveSampleSizeWarning),
         ({"stats": {"diverging": np.arange(800).reshape(SHAPE) < 9}}, bnnsample.DivergenceWarning),
-        ({"stats": {"acceptance_rate": np.full(SHAPE, 0.37)}}, bnnsample.WarmupWarning),
-        (
-            {"kernel": "hmc", "stats": {"acceptance_rate": np.full(SHAPE, 0.59)}},
-            bnnsample.WarmupWarning,
-        ),
+        ({"stats": rates(0.59)}, bnnsample.WarmupWarning),
+        ({"stats": rates(0.33), "make": ONE_STEP}, bnnsample.WarmupWarning),
+        ({"stats": rates(0.59), "make": ONE_STEP, "kernel": "hmc"}, bnnsample.WarmupWarning),
+        ({"stats": rates(0.04), "make": ONE_STEP, **AIMS_LOW}, bnnsample.WarmupWarning),
         ({"stats": {"non_finite": np.eye(*SHAPE, dtype=int)}}, bnnsample.NonFiniteWarning),
         ({"draws": {"f": np.full((*SHAPE, 9, 2), np.nan)}}, bnnsample.NonFiniteWarning),
         ({"make": {"potential_error": 0.2}}, bnnsample.PrecisionWarning),
@@ -77,9 +82,13 @@ def test_each_problem_has_its_warning(changes, category):
     [
         {},
         {"stats": {"diverging": np.arange(800).reshape(SHAPE) < 8}},
-        {"stats": {"acceptance_rate": np.full(SHAPE, 0.38)}},
-        {"kernel": "hmc", "stats": {"acceptance_rate": np.full(SHAPE, 0.61)}},
-        {"stats": {"acceptance_rate": np.full(SHAPE, 0.95)}},
+        {"stats": rates(0.61)},
+        {"stats": rates(0.34), "make": ONE_STEP},
+        {"stats": rates(0.34), "make": ONE_STEP, "kernel": "alternating"},
+        {"stats": rates(0.06), "make": ONE_STEP, **AIMS_LOW},
+        # Nothing is adapted where the user gave the number of steps.
+        {"stats": rates(0.2), "kernel_options": {"num_integration_steps": 1}},
+        {"stats": rates(0.95)},
         {"make": {"potential_error": 0.09}},
         {"make": {"draws": 24}, "stats": {"acceptance_rate": np.full((CHAINS, 24), 0.3)}},
         {"kernel": "mclmc"},

@@ -300,7 +300,9 @@ def test_tiles_within_a_budget_and_over_a_mesh(name):
     single = x.astype(jnp.float32)
     for one, two in zip(kernel(single, mesh=mesh), kernel(single), strict=True):
         np.testing.assert_allclose(jnp.diagonal(one), jnp.diagonal(two), rtol=2e-6)
-        np.testing.assert_array_equal(one, one.T)
+        # To rounding: how a processor's vectors end decides how two entries alike are rounded.
+        rounding = 2 * jnp.finfo(one.dtype).eps * jnp.max(jnp.diagonal(one))
+        np.testing.assert_allclose(one, one.T, rtol=0, atol=float(rounding))
     with pytest.raises(ValueError, match="memory_budget of 10 bytes is too small"):
         kernel(x, memory_budget=10)
 
