@@ -112,6 +112,7 @@ def per_second(row: Row, other: Row | None) -> str:
 
 def plot(rows: list[Row], path: Path) -> None:
     """Effective samples per gradient against width, a panel for every data set and scale."""
+    widths = sorted({row["width"] for row in rows})
     panels = list(dict.fromkeys((row["data"], row["readout_scale"]) for row in rows))
     figure = Figure(figsize=(3 * len(panels), 4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -131,7 +132,6 @@ def plot(rows: list[Row], path: Path) -> None:
                     )
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-        widths = sorted({r["width"] for r in rows})
         axis.set_xticks(widths, [str(width) for width in widths])
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")

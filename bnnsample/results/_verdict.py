@@ -15,6 +15,7 @@ from bnnsample._warnings import (
     WarmupWarning,
 )
 from bnnsample.kernels._registry import KERNELS
+from bnnsample.kernels._spec import KernelSpec
 from bnnsample.results._chains_apart import bimodal, stuck
 from bnnsample.results._ess import MIN_DRAWS
 from bnnsample.results._finding import Finding
@@ -94,11 +95,14 @@ def target_acceptance(record: RunRecord) -> float | None:
     """The acceptance rate that the warm-up aimed for; None where nothing was adapted."""
     options = record.settings.get("kernel_options") or {}
     target = options.get("target_acceptance", record.settings.get("target_acceptance"))
-    spec = KERNELS.get(record.settings.get("kernel", ""))
-    given = {**spec.defaults, **options} if spec is not None else options
-    # Of some kernels a number of steps gives the step size as well.
-    is_given = (spec.complete(given) if spec is not None else given).get("step_size") is not None
-    return None if target is None or is_given else float(target)
+    if (spec := _kernel(record)) is not None:
+        # Of some kernels a number of steps gives the step size as well.
+        options = spec.complete({**spec.defaults, **options})
+    return None if target is None or options.get("step_size") is not None else float(target)
+
+
+def _kernel(record: RunRecord) -> KernelSpec | None:
+    return KERNELS.get(record.settings.get("kernel", ""))
 
 
 def _too_few(record: RunRecord) -> Finding | None:
@@ -201,14 +205,14 @@ def _least_acceptance(record: RunRecord, target: float) -> float:
     of four steps that meet the target, where less than half as many are accepted.
     """
     bound = target - ACCEPTANCE_TOLERANCE
-    spec = KERNELS.get(record.settings.get("kernel", ""))
+    spec = _kernel(record)
     has_trials = spec is not None and spec.candidates is not None
     is_single = record.adapted.get("num_integration_steps") == 1
     return min(bound, SINGLE_STEP_SHARE * target) if has_trials and is_single else bound
 
 
 def _biased(record: RunRecord) -> Finding | None:
-    spec = KERNELS.get(record.settings.get("kernel", ""))
+    spec = _kernel(record)
     if spec is None or spec.is_exact:
         return None
     return Finding(
@@ -236,6 +240,6 @@ def _worst(column: pd.Series, largest: bool) -> tuple[float, str]:
 
 
 def _step_is_at_its_bound(record: RunRecord) -> bool:
-    spec = KERNELS.get(record.settings.get("kernel", ""))
+    spec = _kernel(record)
     step_size = np.mean(record.sample_stats["step_size"])
     return spec is not None and bool(step_size >= 0.9 * spec.max_step_size)
